@@ -1,0 +1,257 @@
+"""ddref.krr against its obvious twins, planted solutions, scikit-learn and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import ALL, conditioned, error, numpy64
+from ddref import krr
+from ddref.measure import tolerance
+
+EPS = 2.0**-52
+
+
+def naive_primal(Phi, Y, lam):
+    return np.linalg.solve(Phi.T @ Phi + lam * np.eye(Phi.shape[1]), Phi.T @ Y)
+
+
+def naive_dual(Phi, Y, lam):
+    return Phi.T @ np.linalg.solve(Phi @ Phi.T + lam * np.eye(Phi.shape[0]), Y)
+
+
+@pytest.mark.parametrize("shape", [(30, 7), (7, 30), (9, 9), (1, 5), (5, 1), (1, 1)])
+@pytest.mark.parametrize("lam", [1e-3, 0.7, 50.0])
+def test_pinv_equals_both_textbook_forms(nx, rng, shape, lam):
+    Phi = conditioned(rng, *shape, condition=10)
+    P = krr.regularized_pinv(nx.asarray(Phi), lam)
+    tol = tolerance((1 + lam) / (1e-2 + lam), nx.dtype)
+    assert nx.is_mine(P)
+    assert error(P, np.linalg.solve(Phi.T @ Phi + lam * np.eye(shape[1]), Phi.T)) < tol
+    assert error(P, Phi.T @ np.linalg.inv(Phi @ Phi.T + lam * np.eye(shape[0]))) < tol
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e3, 1e6, 1e10])
+def test_pinv_at_zero_is_moore_penrose_for_every_conditioning(rng, condition):
+    Phi = conditioned(rng, 40, 12, condition)
+    assert error(krr.regularized_pinv(Phi, 0), np.linalg.pinv(Phi)) < tolerance(condition, "float64")
+
+
+def test_pinv_at_zero_drops_null_directions_and_obeys_penrose(nx, rng):
+    Phi = conditioned(rng, 20, 11, condition=30, rank=4)
+    A, P = nx.asarray(Phi), krr.regularized_pinv(nx.asarray(Phi), 0)
+    tol = tolerance(30, nx.dtype)
+    assert error(A @ P @ A, A) < tol and error(P @ A @ P, P) < tol
+    assert error((A @ P).T, A @ P) < tol and error((P @ A).T, P @ A) < tol
+    assert np.linalg.matrix_rank(numpy64(P), tol=1e-3) == 4
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["svd", "gram"])
+@pytest.mark.parametrize("shape", [(60, 8), (8, 60), (12, 12)])
+def test_fit_equals_the_textbook_for_every_way(nx, rng, monkeypatch, small, shape):
+    monkeypatch.setattr(krr, "SMALL", 10**9 if small else 0)
+    Phi, Y, lam = conditioned(rng, *shape, condition=100), rng.normal(size=(shape[0], 3)), 0.01
+    W = krr.fit(nx.asarray(Phi), nx.asarray(Y), lam)
+    twin = naive_primal(Phi, Y, lam) if shape[0] >= shape[1] else naive_dual(Phi, Y, lam)
+    assert nx.is_mine(W) and W.shape == (shape[1], 3)
+    assert error(W, twin) < tolerance(1.01 / (1e-4 + lam), nx.dtype)
+
+
+@pytest.mark.parametrize("shape", [(50, 9), (9, 50)])
+def test_fit_finds_a_planted_model(nx, rng, shape):
+    Phi, W_0 = conditioned(rng, *shape, condition=1e3), rng.normal(size=(shape[1], 2))
+    W_0 = np.linalg.pinv(Phi) @ Phi @ W_0  # the part that the data can see
+    assert error(krr.fit(nx.asarray(Phi), nx.asarray(Phi @ W_0), 0), W_0) < tolerance(1e3, nx.dtype)
+
+
+@pytest.mark.parametrize("lam", [0.1, 1e3])
+def test_fit_agrees_with_scikit_learn(rng, lam):
+    from sklearn.kernel_ridge import KernelRidge
+    from sklearn.linear_model import LinearRegression, Ridge
+
+    Phi, Y = rng.normal(size=(80, 6)), rng.normal(size=(80, 2))
+    W, cond = krr.fit(Phi, Y, lam), np.linalg.cond(Phi) ** 2
+    assert error(W, Ridge(alpha=lam, fit_intercept=False, solver="svd").fit(Phi, Y).coef_.T) < tolerance(
+        cond, "float64"
+    )
+    assert error(krr.fit(Phi, Y, 0), LinearRegression(fit_intercept=False).fit(Phi, Y).coef_.T) < tolerance(
+        cond, "float64"
+    )
+    K = Phi @ Phi.T
+    alpha = KernelRidge(alpha=lam, kernel="precomputed").fit(K, Y).dual_coef_
+    assert error(krr.fit_dual(K, Y, lam), alpha) < tolerance(np.linalg.cond(K + lam * np.eye(80)), "float64")
+
+
+@pytest.mark.parametrize("lam", [0.0, 1e-9, 1.0])
+def test_dual_coefficients_give_the_primal_model(nx, rng, lam):
+    Phi, Y = conditioned(rng, 30, 8, condition=5), rng.normal(size=(30, 2))  # K has rank 8 of 30
+    alpha = krr.fit_dual(nx.asarray(Phi @ Phi.T), nx.asarray(Y), lam)
+    # the condition of K + lam I where it is solved, of the kept part of K (5^2) where null directions are dropped
+    condition = (1 + lam) / lam if lam > 30 * nx.eps * 8 else 25
+    assert error(Phi.T @ numpy64(alpha), krr.fit(Phi, Y, lam)) < tolerance(condition, nx.dtype)
+
+
+def test_path_equals_separate_fits(nx, rng):
+    Phi, Y, lams = conditioned(rng, 60, 12, condition=100), rng.normal(size=(60, 3)), np.logspace(-4, 3, 24)
+    G, B = Phi.T @ Phi, Phi.T @ Y
+    models = krr.path(nx.asarray(G), nx.asarray(B), lams)
+    assert nx.is_mine(models) and models.shape == (24, 12, 3)
+    for lam, W in zip(lams, models, strict=True):
+        assert error(W, np.linalg.solve(G + lam * np.eye(12), B)) < tolerance((1 + lam) / (1e-4 + lam), nx.dtype)
+
+
+def test_path_drops_null_directions_only_below_the_smallest_eigenvalue_kept(rng):
+    Phi, W_0 = conditioned(rng, 200, 30, condition=10, rank=20), rng.normal(size=(30, 2))
+    G, B = Phi.T @ Phi, Phi.T @ (Phi @ W_0)
+    w, V = np.linalg.eigh(G)
+    uncut = V @ ((V.T @ B) / (w + 1e-14)[:, None])
+    target = np.linalg.pinv(Phi) @ (Phi @ W_0)
+    assert error(krr.path(G, B, [1e-14])[0], target) < 1e-10 < error(uncut, target)
+    # above the smallest eigenvalue nothing is dropped, not even what lies under the cutoff
+    G, B = np.diag([1.0, 1e-18]), np.array([[1.0], [1e-9]])
+    assert krr.path(G, B, [10.0], rtol=1e-15)[0][1, 0] == pytest.approx(1e-10, rel=1e-12)
+
+
+def test_float32_statistics_are_summed_in_float64(rng, nx):
+    if nx.dtype != "float32":
+        pytest.skip("only float32 is converted")
+    Phi, Y = conditioned(rng, 300, 20, condition=1e4), rng.normal(size=(300, 2))
+    Phi32, Y32 = nx.asarray(Phi), nx.asarray(Y)
+    G, B = krr.gram(Phi32, Y32, chunk=64)
+    assert str(G.dtype) == "torch.float64" and str(B.dtype) == "torch.float64"
+    assert error(G, numpy64(Phi32).T @ numpy64(Phi32)) < 1e-14
+    assert np.linalg.matrix_rank(numpy64(G)) == 20 > np.linalg.matrix_rank(numpy64(Phi32.T @ Phi32), tol=300 * 2.0**-23)
+
+
+def test_gram_of_two_halves_adds_up_and_labels_are_optional(nx, rng):
+    Phi, Y = nx.asarray(rng.normal(size=(50, 6))), nx.asarray(rng.normal(size=(50, 2)))
+    G, B = krr.gram(Phi, Y)
+    (G_1, B_1), (G_2, B_2) = krr.gram(Phi[:20], Y[:20]), krr.gram(Phi[20:], Y[20:])
+    assert error(G_1 + G_2, G) < tolerance(1, "float64") and error(B_1 + B_2, B) < tolerance(1, "float64")
+    assert krr.gram(Phi)[1] is None
+
+
+@st.composite
+def planted(draw):
+    n, p, k = draw(st.integers(1, 12)), draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    rank = draw(st.integers(1, min(n, p)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale, condition = 10.0 ** draw(st.integers(-8, 8)), 10.0 ** draw(st.integers(0, 4))
+    U = np.linalg.qr(rng.normal(size=(n, rank)))[0]
+    V = np.linalg.qr(rng.normal(size=(p, rank)))[0]
+    t = scale * np.logspace(0, -np.log10(condition), rank)
+    lam = draw(st.sampled_from([0.0, 1e-6, 1.0, 1e3])) * scale**2
+    return U, t, V, rng.normal(size=(rank, k)), lam
+
+
+@settings(max_examples=150, deadline=None)
+@given(planted())
+def test_fit_recovers_planted_factors_over_shapes_ranks_and_scales(case):
+    U, t, V, C, lam = case
+    Phi, Y = (U * t) @ V.T, U @ C
+    copies = Phi.copy(), Y.copy()
+    expected = (V * (t / (t**2 + lam))) @ C
+    tol = tolerance(t[0] / t[-1], "float64")
+    W = krr.fit(Phi, Y, lam)
+    assert error(W, expected) < tol
+    assert error(krr.regularized_pinv(Phi, lam), (V * (t / (t**2 + lam))) @ U.T) < tol
+    assert np.array_equal(Phi, copies[0]) and np.array_equal(Y, copies[1])
+    for nx in ALL[1:2]:
+        assert error(krr.fit(nx.asarray(Phi), nx.asarray(Y), lam), W) < 2 * tol
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.integers(1, 8))
+def test_duplicated_rows_and_constant_columns_change_nothing(seed, n, p):
+    rng = np.random.default_rng(seed)
+    Phi, Y = rng.normal(size=(n, p)), rng.normal(size=(n, 2))
+    Phi[:, 0] = 1.0  # a constant column
+    twice = krr.fit(np.concatenate([Phi, Phi]), np.concatenate([Y, Y]), 2.0)  # every sample twice = half of lam
+    assert error(twice, krr.fit(Phi, Y, 1.0)) < tolerance(1 + np.linalg.norm(Phi) ** 2, "float64")
+
+
+def test_gradients_flow_through_the_linear_solve_and_end_at_ties(monkeypatch):
+    torch = pytest.importorskip("torch")
+    Phi = torch.eye(5, dtype=torch.float64).repeat(2, 1).requires_grad_()  # all singular values tie
+    Y = torch.randn(10, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    monkeypatch.setattr(krr, "SMALL", 0)
+    assert torch.autograd.gradcheck(lambda A, B: krr.fit(A, B, 0.5), (Phi, Y))
+    monkeypatch.setattr(krr, "SMALL", 10**9)
+    (gradient,) = torch.autograd.grad(krr.fit(Phi, Y, 0.5).sum(), Phi)
+    assert not torch.isfinite(gradient).all()  # as the module says: NaN where singular values coincide
+    distinct = (Phi.detach() * torch.linspace(1, 2, 5, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda A, B: krr.fit(A, B, 0.5), (distinct, Y))
+
+
+def test_arrays_stay_on_their_device_and_float64_is_asked_for_clearly(monkeypatch):
+    xp = pytest.importorskip("array_api_strict")
+    Phi = xp.asarray(np.random.default_rng(0).normal(size=(12, 4)), device=xp.Device("device1"))
+    Y = xp.asarray(np.ones((12, 2)), device=xp.Device("device1"))
+    for small in (10**9, 0):
+        monkeypatch.setattr(krr, "SMALL", small)
+        assert krr.fit(Phi, Y, 1.0).device == xp.Device("device1")
+    G, B = krr.gram(Phi, Y)
+    assert krr.path(G, B, [0.0, 1.0]).device == xp.Device("device1")
+    with pytest.raises(ValueError, match="different devices"):
+        krr.fit(Phi, xp.asarray(np.ones((12, 2))), 1.0)
+    no64 = xp.Device("no_float64")
+    Phi, Y = (xp.asarray(np.ones((12, 4)), dtype=xp.float32, device=no64) for _ in range(2))
+    with pytest.raises(ValueError, match="float64, which device .* does not have; move the arrays to the CPU"):
+        krr.fit(Phi, Y, 1.0)
+
+
+PHI, Y_OK = np.ones((3, 2)), np.ones((3, 1))
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: krr.fit(np.array([[np.nan, 1.0]]), np.ones((1, 1)), 1.0), ValueError, "Phi contains NaN or Inf"),
+        (lambda: krr.fit(PHI, np.array([[1.0], [np.inf], [1.0]]), 1.0), ValueError, "Y contains NaN or Inf"),
+        (lambda: krr.fit(np.ones(3), Y_OK, 1.0), ValueError, r"Phi must have 2 dimensions.*\(3,\)"),
+        (lambda: krr.fit(PHI, np.ones(3), 1.0), ValueError, r"Y must have 2 dimensions"),
+        (lambda: krr.fit(PHI, np.ones((4, 1)), 1.0), ValueError, "Phi has 3 rows and Y has 4"),
+        (lambda: krr.fit(np.ones((3, 2), dtype=int), Y_OK, 1.0), TypeError, "Phi has dtype int64; convert it"),
+        (lambda: krr.fit(PHI, Y_OK.astype("float32"), 1.0), TypeError, "differ in dtype: float64, float32"),
+        (lambda: krr.fit(np.ones((0, 2)), np.ones((0, 1)), 1.0), ValueError, r"Phi is empty.*\(0, 2\)"),
+        (lambda: krr.fit(PHI, Y_OK, -1.0), ValueError, r"lam = -1.0 must be finite and not negative"),
+        (lambda: krr.fit(PHI, Y_OK, math.nan), ValueError, "lam = nan must be finite"),
+        (lambda: krr.fit(PHI, Y_OK, math.inf), ValueError, "lam = inf must be finite"),
+        (lambda: krr.fit(PHI, Y_OK, "much"), TypeError, "lam must be a number"),
+        (lambda: krr.fit([[1.0]], [[1.0]], 1.0), TypeError, "NumPy or PyTorch arrays"),
+        (lambda: krr.fit(PHI, Y_OK, 1.0, rtol=-1), ValueError, "rtol = -1.0"),
+        (lambda: krr.regularized_pinv(PHI, -2), ValueError, "lam = -2.0"),
+        (lambda: krr.fit_dual(PHI, Y_OK, 1.0), ValueError, r"K must be square.*\(3, 2\)"),
+        (lambda: krr.fit_dual(np.triu(np.ones((3, 3))), Y_OK, 1.0), ValueError, "K is not symmetric"),
+        (lambda: krr.fit_dual(-np.eye(3), Y_OK, 0.5), ValueError, "not positive"),
+        (lambda: krr.path(np.diag([1.0, -1.0]), np.ones((2, 1)), [1.0]), ValueError, "smallest eigenvalue is -1"),
+        (lambda: krr.path(np.eye(2), np.ones((2, 1)), []), ValueError, "lams is empty"),
+        (lambda: krr.path(np.eye(2), np.ones((2, 1)), [1.0, -1.0]), ValueError, "a value of lams = -1.0"),
+        (lambda: krr.path(np.eye(3), np.ones((2, 1)), [1.0]), ValueError, "G has 3 rows and B has 2"),
+        (lambda: krr.gram(PHI, np.ones((4, 1))), ValueError, "Phi has 3 rows and Y has 4"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_two_libraries_at_once_are_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="one library.*Phi: numpy.ndarray, Y: torch.Tensor"):
+        krr.fit(PHI, torch.ones(3, 1, dtype=torch.float64), 1.0)
+
+
+def test_float32_accumulation_would_lose_the_rank_of_mnist(data_root):
+    from ddref import datasets
+
+    mnist = datasets.load("mnist", data_root)
+    X = datasets.standardize(mnist.X_train).X_train[:20000].astype("float32")
+    wrong = np.linalg.svd((X.T @ X).astype(float), compute_uv=False)
+    right = np.linalg.svd(krr.gram(X)[0], compute_uv=False)
+    rank = lambda s: int(np.sum(s > s[0] * 1e-10))  # noqa: E731
+    # float32 noise fills the null space: the spectrum below 1e-7 of the top is rounding
+    assert np.sum(wrong > wrong[0] * 784 * 2.0**-23) < np.sum(right > right[0] * 784 * EPS)
+    assert rank(right) == rank(np.linalg.svd(X.astype(float), compute_uv=False) ** 2)

@@ -1,0 +1,118 @@
+"""ddref.measure: numbers by hand, and a certificate that says no when it should."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import conditioned, error, refit
+from ddref import distill, measure
+
+
+def test_relative_error_by_hand_and_its_direction(nx):
+    A, B = nx.asarray([[3.0, 4.0]]), nx.asarray([[0.0, 4.0]])
+    assert measure.relative_error(A, B) == pytest.approx(0.75) and measure.relative_error(B, A) == pytest.approx(0.6)
+    zero = nx.asarray([[0.0, 0.0]])
+    assert measure.relative_error(zero, zero) == 0.0 and measure.relative_error(A, zero) == np.inf
+
+
+def test_relative_error_sees_scale_where_cosine_does_not(rng):
+    W = rng.normal(size=(8, 3))
+    assert measure.relative_error(2 * W, W) == pytest.approx(1.0)
+    assert np.sum(2 * W * W) / np.linalg.norm(2 * W) / np.linalg.norm(W) == pytest.approx(1.0)
+
+
+def test_relative_error_survives_sizes_whose_squares_overflow():
+    for size in (3e200, 3e-200):
+        A = np.full((2, 2), size)
+        assert measure.relative_error(A, A / 2) == pytest.approx(1.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 6))
+def test_relative_error_is_numpys_and_takes_any_dimension(seed, n, p):
+    rng = np.random.default_rng(seed)
+    A, B = rng.normal(size=(n, p, 2)), rng.normal(size=(n, p, 2))
+    assert measure.relative_error(A, B) == pytest.approx(np.linalg.norm(A - B) / np.linalg.norm(B), rel=1e-12)
+
+
+def test_accuracy_by_hand(nx):
+    scores = nx.asarray([[1.0, 2.0, 0.0], [5.0, 1.0, 1.0], [0.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
+    classes = np.array([1, 0, 0, 0])
+    assert measure.accuracy(scores, classes if nx.library == "numpy" else __import__("torch").tensor(classes)) == 0.75
+
+
+def test_tolerance_is_constant_times_condition_times_eps():
+    assert measure.tolerance(1, "float64", constant=1) == 2.0**-52
+    assert measure.tolerance(7, np.float32(0).dtype, constant=2) == 14 * 2.0**-23
+    with pytest.raises(ValueError, match="condition = 0.5 must be a number of at least 1"):
+        measure.tolerance(0.5, "float64")
+    with pytest.raises(ValueError, match="condition = nan"):
+        measure.tolerance(float("nan"), "float64")
+    with pytest.raises(TypeError, match="float16"):
+        measure.tolerance(1, np.float16)
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1e-3, 2.0])
+@pytest.mark.parametrize("shape", [(3, 9), (9, 9), (14, 9)])
+def test_certificate_agrees_with_the_outside_refit(nx, rng, lam_S, shape):
+    m, p = shape
+    W = nx.asarray(conditioned(rng, p, 3, 4))
+    Phi_S = nx.asarray(
+        conditioned(rng, m, p, 5) if m > 3 else conditioned(rng, 3, 3, 2) @ np.linalg.pinv(np.asarray(W))
+    )
+    Y_S = distill.labels(Phi_S, W, lam_S)
+    certificate = measure.verify(Phi_S, Y_S, lam_S, W)
+    assert certificate.exact and certificate.distance is None
+    off = measure.verify(Phi_S, 1.001 * Y_S, lam_S, W)
+    assert not off.exact and off.relative_error == pytest.approx(1e-3, rel=1e-2)
+    assert off.relative_error == pytest.approx(error(refit(Phi_S, 1.001 * Y_S, lam_S)[0], W), rel=1e-2)
+    assert certificate.tolerance == measure.tolerance(certificate.condition, nx.dtype)
+
+
+def test_certificate_says_no_to_each_thing_that_breaks_a_set(rng):
+    W = conditioned(rng, 9, 3, 4)
+    Phi_S = distill.features(W, np.eye(3), 0.01)
+    assert measure.verify(Phi_S, np.eye(3), 0.01, W).exact
+    assert not measure.verify(Phi_S, np.eye(3), 0.02, W).exact  # another lam_S
+    assert not measure.verify(Phi_S, np.eye(3)[[1, 0, 2]], 0.01, W).exact  # labels in another order
+    assert not measure.verify(Phi_S[:2], np.eye(3)[:2], 0.01, W).exact  # a point less
+    assert not measure.verify(Phi_S.astype("float32").astype(float), np.eye(3), 0.01, W).exact  # stored in float32
+    assert not measure.verify(np.zeros((3, 9)), np.eye(3), 0.01, W).exact
+
+
+def test_a_set_too_ill_conditioned_to_judge_is_never_called_exact():
+    Phi_S = np.diag([1.0, 1e-14])
+    certificate = measure.verify(Phi_S, Phi_S @ np.ones((2, 1)), 0.0, np.ones((2, 1)))
+    assert (
+        certificate.relative_error <= certificate.tolerance and certificate.tolerance > 1e-2 and not certificate.exact
+    )
+
+
+def test_distance_is_relative_to_the_start(rng):
+    W = rng.normal(size=(4, 2))
+    Phi_S = rng.normal(size=(6, 4))
+    certificate = measure.verify(1.5 * Phi_S, 1.5 * Phi_S @ W, 0.0, W, Phi_0=Phi_S)
+    assert certificate.exact and certificate.distance == pytest.approx(0.5)
+
+
+ONES = np.ones((3, 2))
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: measure.relative_error(ONES, np.ones((2, 3))), ValueError, r"A has shape \(3, 2\) and B has \(2, 3\)"),
+        (lambda: measure.relative_error(ONES * np.nan, ONES), ValueError, "A contains NaN or Inf"),
+        (lambda: measure.accuracy(ONES, np.zeros(2, dtype=int)), ValueError, r"classes must have shape \(3,\)"),
+        (lambda: measure.accuracy(ONES, np.zeros(3)), TypeError, "classes must be integers"),
+        (lambda: measure.accuracy(ONES, np.array([0, 1, 2])), ValueError, "must lie in 0..1, they reach from 0 to 2"),
+        (lambda: measure.accuracy(ONES * np.inf, np.zeros(3, dtype=int)), ValueError, "scores contains NaN or Inf"),
+        (lambda: measure.verify(ONES, np.ones((2, 1)), 0.0, np.ones((2, 1))), ValueError, "do not fit"),
+        (lambda: measure.verify(ONES, np.ones((3, 1)), -1.0, np.ones((2, 1))), ValueError, "lam_S = -1.0"),
+        (lambda: measure.verify(ONES, ONES[:, :1], 0.0, ONES[:2, :1], Phi_0=ONES[:2]), ValueError, "Phi_0 has shape"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()

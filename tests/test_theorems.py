@@ -1,0 +1,273 @@
+"""One test for each numbered statement of the book, and one that drops a hypothesis and must fail.
+
+The statements are checked with NumPy alone wherever the package is not itself the claim.
+"""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+from conftest import conditioned, error, refit
+from ddref import distill, krr, measure
+from ddref.measure import tolerance
+
+
+def one_hot(m, k):
+    return np.eye(k)[np.arange(m) % k]
+
+
+# -- chapter 1
+
+
+@pytest.mark.parametrize("shape", [(12, 5), (5, 12)])
+def test_primal_dual_and_limit_agree(rng, shape):
+    Phi, Y = conditioned(rng, *shape, condition=10), rng.normal(size=(shape[0], 2))
+    for lam in (0.3, 1e-8):
+        primal = np.linalg.solve(Phi.T @ Phi + lam * np.eye(shape[1]), Phi.T @ Y)
+        dual = Phi.T @ np.linalg.solve(Phi @ Phi.T + lam * np.eye(shape[0]), Y)
+        assert error(primal, dual) < tolerance((1 + lam) / lam if lam < 1e-2 else 10, "float64")
+        assert error(krr.fit(Phi, Y, lam), dual) < tolerance((1 + lam) / lam if lam < 1e-2 else 10, "float64")
+    limits = [error(krr.fit(Phi, Y, lam), np.linalg.pinv(Phi) @ Y) for lam in (1e-5, 1e-6, 1e-7)]
+    assert limits[0] > 5 * limits[1] > 25 * limits[2]  # the distance shrinks as lam does
+    assert error(krr.fit(Phi, Y, 0), np.linalg.pinv(Phi) @ Y) < tolerance(10, "float64")
+
+
+def test_without_regularisation_the_normal_equations_of_a_rank_deficient_map_have_no_single_solution(rng):
+    Phi, Y = conditioned(rng, 12, 5, 10, rank=3), rng.normal(size=(12, 2))
+    assert np.linalg.cond(Phi.T @ Phi) > 1e14  # no inverse; the pseudo-inverse picks the solution of least norm
+    W, null = krr.fit(Phi, Y, 0), np.linalg.svd(Phi)[2][3:].T
+    other = W + null @ rng.normal(size=(2, 2))
+    assert np.linalg.norm(Phi @ (other - W)) < 1e-13 and np.linalg.norm(other) > np.linalg.norm(W)
+
+
+def test_statistics_add_up(rng):
+    Phi, Y = rng.normal(size=(90, 6)), rng.normal(size=(90, 3))
+    parts = [krr.gram(Phi[i : i + 30], Y[i : i + 30]) for i in (0, 30, 60)]
+    G, B = (sum(part[i] for part in parts) for i in (0, 1))
+    assert error(krr.path(G, B, [0.5])[0], krr.fit(Phi, Y, 0.5)) < tolerance(100, "float64")
+    G_1, B_1 = G - parts[2][0], B - parts[2][1]  # samples taken away again
+    assert error(krr.path(G_1, B_1, [0.5])[0], krr.fit(Phi[:60], Y[:60], 0.5)) < tolerance(100, "float64")
+
+
+# -- chapter 2
+
+
+def test_fewer_points_than_rank_cannot_be_exact(rng):
+    W = conditioned(rng, 8, 4, 5)
+    s = np.linalg.svd(W, compute_uv=False)
+    for m in (1, 2, 3):
+        best = np.sqrt(np.sum(s[m:] ** 2)) / np.linalg.norm(W)
+        for _ in range(
+            50
+        ):  # whatever the features, labels and lam_S: rank(W_S) <= m, so Eckart and Young bound the error
+            lam_S = rng.choice([0.0, 0.1, 10.0])
+            W_S, _ = refit(rng.normal(size=(m, 8)), 10 * rng.normal(size=(m, 4)), lam_S)
+            assert np.linalg.matrix_rank(W_S) <= m and error(W_S, W) >= best
+        U, s_all, Vh = np.linalg.svd(W, full_matrices=False)  # the bound is attained
+        W_S, _ = refit(U[:, :m].T, s_all[:m, None] * Vh[:m], 0.0)
+        assert error(W_S, W) == pytest.approx(best, rel=1e-10)
+        with pytest.raises(ValueError, match="W has rank 4"):
+            distill.features(W, np.eye(4)[:m])
+
+
+def test_rank_many_points_are_enough(rng):
+    W = conditioned(rng, 8, 5, 5, rank=2)
+    Q = np.linalg.svd(W)[0][:, :2]
+    assert distill.minimal_points(W) == 2
+    assert error(refit(Q.T, Q.T @ W, 0.0)[0], W) < tolerance(1, "float64")
+
+
+def test_k_minus_one_points_keep_every_decision(rng):
+    k, p = 5, 20
+    W = conditioned(rng, p, k, 3)
+    C = np.eye(k) - np.ones((k, k)) / k
+    X = rng.normal(size=(10_000, p))
+    assert distill.minimal_points(W) == k and distill.minimal_points(W @ C) == k - 1
+    Q = np.linalg.svd(W @ C)[0][:, : k - 1]
+    W_S, _ = refit(Q.T, distill.labels(Q.T, W @ C), 0.0)
+    assert np.array_equal(np.argmax(X @ W_S, 1), np.argmax(X @ W, 1))
+    U, s, Vh = np.linalg.svd(W @ C, full_matrices=False)  # one point less: some decisions change
+    fewer = (U[:, : k - 2] * s[: k - 2]) @ Vh[: k - 2]
+    assert np.mean(np.argmax(X @ fewer, 1) != np.argmax(X @ W, 1)) > 0.01
+
+
+# -- chapter 3: the characterisation
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1e-3, 0.7, 50.0])
+@pytest.mark.parametrize("m", [3, 5, 10, 14])
+def test_characterisation_gives_every_exact_set(rng, m, lam_S):
+    """Condition (i) and labels from (ii), plus anything in (I - P) E: exact, by NumPy and by the package."""
+    W = conditioned(rng, 10, 3, 4)
+    Phi_S = rng.normal(size=(m, 10)) if m >= 10 else rng.normal(size=(m, 3)) @ np.linalg.qr(W)[0].T
+    Phi_S = Phi_S + (rng.normal(size=(m, 10)) @ (np.eye(10) - W @ np.linalg.pinv(W)) if m == 5 else 0)
+    if m == 5:  # a rank-3 part that spans W and a part beside it
+        Phi_S[:3] = rng.normal(size=(3, 3)) @ W.T
+    pinv = np.linalg.pinv(Phi_S)
+    Y_S = (Phi_S + lam_S * pinv.T) @ W
+    beside = (np.eye(m) - Phi_S @ pinv) @ rng.normal(size=(m, 3))
+    t = np.linalg.svd(Phi_S, compute_uv=False)
+    t = t[t > 1e-10 * t[0]]
+    condition = (t[0] ** 2 + lam_S) / ((0 if m > len(t) else t[-1] ** 2) + lam_S) if lam_S else t[0] / t[-1]
+    for Y in (Y_S, Y_S + beside):
+        W_S, _ = refit(Phi_S, Y, lam_S)
+        assert error(W_S, W) < tolerance(max(condition, t[0] / t[-1]), "float64")
+    assert error(distill.labels(Phi_S, W, lam_S), Y_S) < tolerance(t[0] / t[-1], "float64")
+
+
+def test_characterisation_is_necessary(rng):
+    """Drop (i): no labels at all will do. Drop (ii): a label moved inside the range of Phi_S moves the model."""
+    W = conditioned(rng, 10, 3, 4)
+    Phi_S = rng.normal(size=(5, 10))  # rows that do not span the columns of W
+    best = np.linalg.lstsq(np.kron(np.linalg.pinv(Phi_S), np.eye(3)), W.ravel(), rcond=None)[0].reshape(5, 3)
+    assert error(refit(Phi_S, best, 0.0)[0], W) > 0.1  # the best labels there are
+    with pytest.raises(ValueError, match="miss a fraction"):
+        distill.labels(Phi_S, W)
+    Phi_S = np.linalg.qr(W)[0].T
+    Y_S = distill.labels(Phi_S, W, 0.5)
+    assert measure.verify(Phi_S, Y_S, 0.5, W).exact
+    assert not measure.verify(Phi_S, Y_S + Phi_S @ rng.normal(size=(10, 3)) * 1e-6, 0.5, W).exact
+
+
+def test_projection_keeps_exactness(rng):
+    """The lemma: with a projector Pi and Pi W = W, (Phi_S Pi, Y_S, lam_S) is exact where (Phi_S, Y_S, lam_S) is."""
+    W = conditioned(rng, 10, 3, 4)
+    basis = np.linalg.qr(np.concatenate([W, rng.normal(size=(10, 2))], axis=1))[0]
+    Pi = basis @ basis.T
+    for m, lam_S in itertools.product((7, 12), (0.0, 0.4)):
+        Phi_S = np.concatenate([W.T, rng.normal(size=(m - 3, 10))])
+        Y_S = distill.labels(Phi_S, W, lam_S)
+        Y_S = Y_S + (np.eye(m) - Phi_S @ np.linalg.pinv(Phi_S)) @ rng.normal(size=(m, 3))
+        A = Phi_S @ Pi
+        W_S = np.linalg.pinv(A, rcond=1e-10) @ Y_S if lam_S == 0 else refit(A, Y_S, lam_S)[0]
+        assert error(W_S, W) < tolerance(1e3, "float64")
+    away = np.eye(10) - np.outer(W[:, 0], W[:, 0]) / (W[:, 0] @ W[:, 0])  # Pi W != W
+    W_S = np.linalg.pinv(Phi_S @ away, rcond=1e-10) @ Phi_S @ W
+    assert error(W_S, W) > 0.1
+
+
+def test_scaling_features_labels_and_lam_together_changes_nothing(rng):
+    W = conditioned(rng, 10, 3, 4)
+    Phi_S = distill.features(W, np.eye(3), 0.01)
+    for c in (-2.0, 0.3):
+        assert error(refit(c * Phi_S, c * np.eye(3), c**2 * 0.01)[0], W) < tolerance(100, "float64")
+    assert error(refit(2 * Phi_S, 2 * np.eye(3), 0.01)[0], W) > 1e-3  # lam_S forgotten
+
+
+# -- chapter 3: given labels (paper Theorems 4.1 and 5.1)
+
+
+@pytest.mark.parametrize("m", [4, 5, 9])
+def test_given_labels_every_branch_is_exact(rng, m):
+    W, Y_S, Z = conditioned(rng, 9, 4, 3), one_hot(m, 4), 0.1 * rng.normal(size=(9, m))
+    lam_S = 0.7 * distill.largest_lam(W, Y_S, Z=Z)
+    r = np.linalg.matrix_rank(distill.features(W, Y_S, lam_S, Z=Z))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # mixed branches
+        for signs in itertools.product((1, -1), repeat=r):
+            Phi_S = distill.features(W, Y_S, lam_S, Z=Z, signs=signs)
+            W_S, condition = refit(Phi_S, Y_S, lam_S)
+            assert error(W_S, W) < tolerance(condition, "float64")
+
+
+def test_given_labels_above_the_bound_have_no_features(rng):
+    """t / (t^2 + lam) <= 1 / (2 sqrt(lam)) for every t, so beyond the bound no features exist."""
+    W, Y_S = conditioned(rng, 9, 4, 3), np.eye(4)
+    bound = distill.largest_lam(W, Y_S)
+    t = np.logspace(-8, 8, 10_001)
+    assert np.max(t / (t**2 + bound)) <= np.linalg.norm(W, 2) * (1 + 1e-12)
+    assert np.max(t / (t**2 + 1.01 * bound)) < np.linalg.norm(W, 2) * 0.999
+    assert error(refit(distill.features(W, Y_S, bound), Y_S, bound)[0], W) < tolerance(1e3, "float64")
+    with pytest.raises(ValueError, match="exceeds"):
+        distill.features(W, Y_S, 1.01 * bound)
+
+
+def test_ties_with_different_signs_give_a_continuum(rng):
+    """Equal singular values, different branches: every rotation inside the tie is another exact set."""
+    W = np.linalg.qr(rng.normal(size=(6, 2)))[0]
+    s, lam_S = 1.0, 0.1
+    t = np.array([(1 + np.sqrt(1 - 4 * lam_S)) / 2, (1 - np.sqrt(1 - 4 * lam_S)) / 2])
+    assert np.allclose(t / (t**2 + lam_S), s)
+    sets = []
+    for angle in np.linspace(0, np.pi / 2, 7)[:-1]:
+        R = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        sets.append((R * t) @ R.T @ W.T)
+        assert error(refit(sets[-1], np.eye(2), lam_S)[0], W) < tolerance(100, "float64")
+    assert all(error(A, B) > 0.01 for A, B in itertools.combinations(sets, 2))
+
+
+def test_given_labels_cannot_carry_a_model_outside_their_row_space(rng):
+    W = conditioned(rng, 9, 4, 3)
+    with pytest.raises(ValueError, match="the labels cannot carry W"):
+        distill.features(W, one_hot(9, 4)[:, [0, 1, 2, 2]])  # labels of rank 3
+    inside = W @ np.diag([1.0, 1, 1, 0])  # the paper's exception: rows of W inside those of Y_S, with m < k
+    Phi_S = distill.features(inside, np.eye(4)[:3])
+    assert error(refit(Phi_S, np.eye(4)[:3], 0.0)[0], inside) < tolerance(10, "float64")
+
+
+def test_full_rank_features_under_the_hypothesis_of_proposition_4_1(rng):
+    """Paper Prop 4.1: Z of full rank with columns apart from those of W gives features of full rank."""
+    p, k = 12, 3
+    for m in (4, 9):
+        W, Z = rng.normal(size=(p, k)), rng.normal(size=(p, m))
+        assert np.linalg.matrix_rank(np.concatenate([W, Z], axis=1)) == k + m  # the hypothesis
+        assert np.linalg.matrix_rank(distill.features(W, one_hot(m, k), Z=Z)) == m
+    Z = rng.normal(size=(p, 10))  # m = 10 > p - k: ranges of dimension 3 and 10 in R^12 always meet
+    assert np.linalg.matrix_rank(np.concatenate([W, Z], axis=1)) == p < k + 10
+    assert (
+        np.linalg.matrix_rank(distill.features(W, one_hot(9, k), Z=W @ rng.normal(size=(k, 9)))) == k
+    )  # dropped: Z in range(W)
+
+
+# -- the appendix of the paper, Theorems C.1 and C.2, in our notation (rows are samples)
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 0.05])
+def test_appendix_theorem_c1(rng, lam_S):
+    """F = (Phi_lam^+)^+: full rank and F W = Y_S is necessary for m <= p, sufficient for m >= p."""
+    p, k = 8, 3
+    W = conditioned(rng, p, k, 2)
+    for m in (5, 8, 11):
+        Phi_S = np.concatenate([W.T, rng.normal(size=(m - k, p))])
+        Y_S = distill.labels(Phi_S, W, lam_S)
+        F = np.linalg.pinv(krr.regularized_pinv(Phi_S, lam_S))
+        assert np.linalg.matrix_rank(F) == min(m, p)
+        assert error(F @ W, Y_S) < tolerance(1e3, "float64")  # F = Y_S W^+ + Z' (I - W W^+) says just this
+        if m >= p:  # sufficient: any F of full rank with F W = Y_S
+            G = F + rng.normal(size=(m, p)) @ (np.eye(p) - W @ np.linalg.pinv(W))
+            assert error(np.linalg.pinv(G) @ Y_S, W) < tolerance(1e3, "float64")
+
+
+def test_appendix_theorem_c2(rng):
+    """F = Y_S W^+ + (I - Y_S Y_S^+) Z' (I - W W^+) is exact at lam_S = 0; without the left projector it need not be."""
+    p, k, m = 9, 3, 6
+    W, Y_S, Z = conditioned(rng, p, k, 2), one_hot(m, k), rng.normal(size=(m, p))
+    off_W, off_Y = np.eye(p) - W @ np.linalg.pinv(W), np.eye(m) - Y_S @ np.linalg.pinv(Y_S)
+    F = Y_S @ np.linalg.pinv(W) + off_Y @ Z @ off_W
+    assert error(np.linalg.pinv(F) @ Y_S, W) < tolerance(100, "float64")
+    F = Y_S @ np.linalg.pinv(W)
+    F[:, 0] += 1.0  # leaves the family: F W != Y_S
+    assert error(np.linalg.pinv(F) @ Y_S, W) > 1e-2
+
+
+# -- the algorithm of the paper, and a library nobody here wrote
+
+
+def test_algorithm_1_from_noise(rng):
+    """Random Z, balanced one-hot labels, any m: exact, by scikit-learn's estimators trained on the set."""
+    from sklearn.linear_model import LinearRegression, Ridge
+
+    W = conditioned(rng, 30, 5, 4)
+    for m in (5, 10, 25):
+        Y_S, Z = one_hot(m, 5), 0.05 * rng.normal(size=(30, m))
+        for fraction in (0.0, 0.5, 1.0):
+            lam_S = fraction * distill.largest_lam(W, Y_S, Z=Z)
+            Phi_S = distill.features(W, Y_S, lam_S, Z=Z)
+            model = (
+                Ridge(alpha=lam_S, fit_intercept=False, solver="svd")
+                if lam_S
+                else LinearRegression(fit_intercept=False)
+            )
+            assert error(model.fit(Phi_S, Y_S).coef_.T, W) < tolerance(np.linalg.cond(Phi_S), "float64")
