@@ -74,7 +74,8 @@ def rank_report(W, *, rtol=None):
     rtol : float, optional
         Singular values up to `rtol` times the largest count as zero. Default: 1e-10, or max(p, k) * eps of
         the dtype where that is larger (float32). Rounding in a fitted W is far above max(p, k) * eps: with
-        centred features and lam = 1e3 the tenth singular value of ten is 1e-12 of the first, and is zero.
+        accurately centred features and lam = 1e3 the tenth singular value of ten is 1e-12 of the first, and is
+        zero. Small `lam`, or column means that carry rounding, lift it further: look at what was discarded.
 
     Returns
     -------

@@ -1,0 +1,85 @@
+"""Every exercise marks itself: its marker accepts the solution and rejects a plausible wrong answer."""
+
+import ast
+
+import matplotlib
+import numpy as np
+import pytest
+
+from tools import notebooks
+
+matplotlib.use("Agg")
+
+# chapter -> marker -> (the solution, wrong answers), as Python expressions
+ANSWERS = {
+    "02_necessity": {
+        "check_count": ("(2, 1)", ["(2, 2)", "(1, 1)"]),
+        "check_one_point": ("([1, 2, 2], [10, 20])", ["([1, 2, 2], [9, 18])"]),
+        "check_cutoff": ("1e-6", ["1e-10", "0.5"]),
+    },
+    "03_sufficiency": {
+        "check_two_points": ("(0.1, 0.3)", ["(0.1, 0.1)", "(0.2, 0.3)", "(0.1,)"]),
+        "check_labels": (
+            "lambda Phi_S, W, lam_S: (Phi_S + lam_S * np.linalg.pinv(Phi_S).T) @ W",
+            ["lambda Phi_S, W, lam_S: Phi_S @ W", "lambda Phi_S, W, lam_S: (1 + lam_S) * Phi_S @ W"],
+        ),
+        "check_factor": ("1.001 * np.sqrt(1e3 / distill.largest_lam(W, np.eye(10)))", ["1.0", "1e3"]),
+    },
+}
+
+
+def names(tree, kind):
+    nodes = list(ast.walk(tree))
+    found = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
+    if kind is ast.Store:
+        found |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+        imports = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+        found |= {alias.asname or alias.name.split(".")[0] for alias in imports}
+    return found
+
+
+def markers(chapter):
+    """Marker functions of a chapter, each with the cells above it that it depends on, in order."""
+    found, above = {}, []
+    for cell in notebooks.code_cells(notebooks.read(chapter)):
+        tree = notebooks.parse_cell(cell.source)
+        if tree is None or "git+" in cell.source:
+            continue  # the cell that installs
+        if "marker" in cell.metadata.get("tags", []):
+            needed, cells = names(tree, ast.Load), [tree]
+            for other in reversed(above):
+                if names(other, ast.Store) & needed:
+                    needed |= names(other, ast.Load)
+                    cells.insert(0, other)
+            for node in tree.body:
+                if isinstance(node, ast.FunctionDef):
+                    found[node.name] = cells
+        above.append(tree)
+    return found
+
+
+CHAPTERS = {path.stem: path for path in notebooks.find()}
+CASES = [(chapter, name) for chapter, table in ANSWERS.items() for name in table]
+
+
+@pytest.mark.parametrize("chapter, name", CASES, ids=[f"{chapter}-{name}" for chapter, name in CASES])
+def test_the_marker_accepts_the_solution_and_rejects_wrong_answers(chapter, name, monkeypatch, recwarn):
+    monkeypatch.chdir(notebooks.CHAPTERS)
+    namespace = {"np": np}
+    for tree in markers(CHAPTERS[chapter])[name]:
+        exec(compile(tree, chapter, "exec"), namespace)
+    solution, wrong = ANSWERS[chapter][name]
+
+    def accepted(answer):
+        verdict = namespace[name](eval(answer, namespace))
+        return verdict is True or bool(verdict == "Correct.") or (isinstance(verdict, np.bool_) and bool(verdict))
+
+    assert accepted(solution)
+    assert not any(accepted(answer) for answer in wrong)
+
+
+def test_every_exercise_has_a_marker_and_every_marker_is_tested():
+    for stem, path in CHAPTERS.items():
+        exercises = sum(cell.source.count("{exercise}") for cell in notebooks.read(path).cells)
+        assert set(markers(path)) == set(ANSWERS.get(stem, {})), stem
+        assert exercises == len(markers(path)) >= 2, stem

@@ -1,0 +1,129 @@
+"""Measure the figures of `results/*.json` on real data, and draw the picture of the README.
+
+    python tools/results.py [DATA_FOLDER]
+
+Needs the data folder (an argument, or DDREF_DATA). Every file holds the machine and the versions it was
+measured with; the book reads its figures from these files and never from typed numbers.
+"""
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from ddref import datasets, distill, krr, measure
+
+matplotlib.use("Agg")
+ROOT = Path(__file__).resolve().parent.parent
+LAM = 1e3
+
+
+def machine():
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.processor())  # fmt: skip
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "blas_threads": max((pool["num_threads"] for pool in threadpool_info()), default=1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "scikit-learn", "ddref")},
+    }
+
+
+def save(name, figures):
+    path = ROOT / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+def linear(name, root):
+    """Identity features, lam = 1e3: the ten points of Theorem 4.1 for every size, lam_S and branch."""
+    data = datasets.load(name, root)
+    X, X_test, *_ = datasets.standardize(data.X_train, data.X_test)
+    W = krr.fit(X, datasets.one_hot(data.y_train), LAM)
+    k, p = len(data.class_names), X.shape[1]
+    sets = []
+    for m in (k, k + 1, 3 * k, p, p + 20):
+        Y_S = np.eye(k)[np.arange(m) % k]
+        for fraction in (0.0, 0.5, 1.0):
+            lam_S = fraction * distill.largest_lam(W, Y_S)
+            for branch in (1,) if lam_S == 0 else (1, -1):
+                Phi_S = distill.features(W, Y_S, lam_S, signs=[branch] * k)
+                certificate = measure.verify(Phi_S, Y_S, lam_S, W)
+                W_S = krr.fit(Phi_S, Y_S, lam_S)
+                sets.append({"points": m, "lam_S": lam_S, "fraction_of_bound": fraction, "branch": branch,
+                             "relative_error": certificate.relative_error, "condition": certificate.condition,
+                             "exact": certificate.exact,
+                             "accuracy": measure.accuracy(X_test @ W_S, data.y_test)})  # fmt: skip
+    return {"images": X.shape[0], "lam": LAM, "rank": distill.minimal_points(W),
+            "accuracy": measure.accuracy(X_test @ W, data.y_test), "sets": sets}  # fmt: skip
+
+
+def path_against_one_fit(root):
+    """Seconds of one fit and of 24 regularisations on MNIST, Gram matrix included in both; medians of 7."""
+    data = datasets.load("mnist", root)
+    X, Y = datasets.standardize(data.X_train).X_train, datasets.one_hot(data.y_train)
+    lams = list(np.logspace(-2, 6, 24))
+    ways = {"fit": lambda: krr.fit(X, Y, LAM), "path": lambda: krr.path(*krr.gram(X, Y), lams)}
+    seconds = {name: [] for name in ways}
+    for _ in range(7):  # alternating, so that a slow moment of the machine hits both
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {"lambdas": len(lams), "median_seconds": medians, "ratio": medians["path"] / medians["fit"]}
+
+
+def picture(root):
+    """One image per class above, the ten distilled points below: the README's and the index page's picture."""
+    import matplotlib.pyplot as plt
+
+    data = datasets.load("mnist", root)
+    X, X_test, *_ = datasets.standardize(data.X_train, data.X_test)
+    W = krr.fit(X, datasets.one_hot(data.y_train), LAM)
+    first = np.stack([X[np.argmax(data.y_train == c)] for c in range(10)])
+    Phi_S = distill.features(W, np.eye(10))
+    scale = first.std() / Phi_S.std()  # points and labels scaled together: still exact
+    Phi_S, Y_S = scale * Phi_S, scale * np.eye(10)
+    scores = [measure.accuracy(X_test @ krr.fit(*pair), data.y_test)
+              for pair in ((X, datasets.one_hot(data.y_train), LAM), (Phi_S, Y_S, 0))]  # fmt: skip
+    with plt.style.context("ddref.book"):
+        figure, axes = plt.subplots(2, 10, figsize=(7, 2.1), layout="none")
+        for row, images in zip(axes, (first, Phi_S), strict=True):
+            for axis, image in zip(row, images, strict=True):
+                axis.imshow(image.reshape(28, 28), vmin=-2.8, vmax=2.8)
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.grid(False)
+        titles = (f"{len(X):,} images: ridge regression reads {scores[0]:.1%} of the test digits",
+                  f"these 10 points: the same model, {scores[1]:.1%}")  # fmt: skip
+        for axis, title in zip(axes[:, 0], titles, strict=True):
+            axis.set_title(title, fontsize=11)
+        figure.savefig(ROOT / "chapters" / "images" / "ten_points.png", metadata={"Software": None})
+        plt.close(figure)
+    print("wrote chapters/images/ten_points.png")
+
+
+def main():
+    root = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DDREF_DATA")
+    if not root:
+        raise SystemExit("make results needs the data folder: set DDREF_DATA, or pass it as an argument")
+    (ROOT / "chapters" / "images").mkdir(exist_ok=True)
+    picture(root)
+    save("linear", {name: linear(name, root) for name in ("mnist", "fashion-mnist")})
+    save("path", path_against_one_fit(root))
+
+
+if __name__ == "__main__":
+    main()
