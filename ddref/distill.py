@@ -189,7 +189,7 @@ def labels(Phi_S, W, lam_S=0.0, *, rtol=None, span_tol=None):
             f"than span_tol = {span_tol:.3g}: no labels make them exact; use at least {r} rows that span the columns "
             "of W"
         )
-    # Phi_S W is formed from Phi_S itself: more accurate than U diag(t) V^T W, and exact predictions at lam_S = 0
+    # Phi_S W is formed from Phi_S itself: more accurate than U diag(t) V^T W
     return Phi_S @ W + lam_S * (U @ (inside / t_safe[:, None]))
 
 
@@ -265,7 +265,7 @@ def features(W, Y_S, lam_S=0.0, *, Z=None, signs=None, rtol=None):
             f"{2 * math.sqrt(lam_S) * s_max:.6g}{'' if Z is None else ' (and Z by its inverse)'}, or pass lam_S=0"
         )
     a = 2 * math.sqrt(lam_S) * s
-    q = xp.sqrt(xp.where(a < 1, (1 - a) * (1 + a), xp.zeros_like(a)))  # sqrt(1 - 4 lam s^2) without cancellation
+    q = xp.sqrt(xp.where(a < 1, (1 - a) * (1 + a), xp.zeros_like(a)))  # sqrt(1 - 4 lam s^2)
     plus, minus = (1 + q) / (2 * s), 2 * lam_S * s / (1 + q)
     t = xp.stack([plus[i] if sign > 0 else minus[i] for i, sign in enumerate(signs)])
     if len(set(signs)) > 1:

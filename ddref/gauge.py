@@ -121,10 +121,10 @@ def change_of_basis(Phi_S, Y_S, M, lam_S=0.0):
         R = Y_S - Phi_S @ W
         broken = _norm(xp, Phi_S.mT @ (MtM @ R - R)) / (_norm(xp, Phi_S.mT @ Y_S) or 1.0)
         raise ValueError(
-            f"the changed set trains a model {error / (_norm(xp, W) or 1.0):.3g} away from that of the given set, relative"
-            f" to its norm: R = Y_S - Phi_S W is {_norm(xp, R) / (_norm(xp, Y_S) or 1.0):.3g} of Y_S, Phi_S^T (M^T M - I) R"
-            f" is {broken:.3g} of Phi_S^T Y_S, lam_S = {lam_S:.3g}; use an orthogonal M, or at lam_S = 0 labels Phi_S W and"
-            " an M that keeps the rank"
+            f"the changed set trains a model {error / (_norm(xp, W) or 1.0):.3g} away from that of the given set, "
+            f"relative to its norm: R = Y_S - Phi_S W is {_norm(xp, R) / (_norm(xp, Y_S) or 1.0):.3g} of Y_S, "
+            f"Phi_S^T (M^T M - I) R is {broken:.3g} of Phi_S^T Y_S, lam_S = {lam_S:.3g}; use an orthogonal M, or at "
+            "lam_S = 0 labels Phi_S W and an M that keeps the rank"
         )
     return new
 

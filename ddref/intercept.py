@@ -169,8 +169,8 @@ def labels(Phi_S, W, b, lam_S=0.0, *, rtol=None, span_tol=None):
         r = _rank(xp, W, None)
         raise ValueError(
             f"the {Phi_S.shape[0]} rows of Phi_S, centred (rank {t.shape[0]}), miss a fraction {missing:.3g} of W "
-            f"(rank {r}), more than span_tol = {span_tol:.3g}: no labels make them exact with an intercept; use at least "
-            f"{r + 1} rows that span the columns of W after centring"
+            f"(rank {r}), more than span_tol = {span_tol:.3g}: no labels make them exact with an intercept; use at "
+            f"least {r + 1} rows that span the columns of W after centring"
         )
     return Phi_S @ W + b if lam_S == 0 else Phi_S @ W + b + lam_S * (U @ (inside / t[:, None]))
 

@@ -79,10 +79,10 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     Returns
     -------
     array (m, p)
-        At distance `nearest_lower_bound` from `Phi_0` where the closed form is within `max_condition`; a copy of
-        `Phi_0`, to the last bit, when that can carry `W` already. Farther by about ``||Phi_0||_2 / max_condition``
-        times a small factor for each direction that had to be raised, otherwise. The labels are those of
-        `distill.labels` for the returned array.
+        At distance `nearest_lower_bound` from `Phi_0` where the closed form is within `max_condition`: a copy of
+        `Phi_0`, to the last bit, when that can carry `W` already. Otherwise a little farther, each weak direction raised
+        to ``||Phi_0||_2 / max_condition`` or a few times that. The labels are those of `distill.labels` for the
+        returned array.
 
     Raises
     ------
@@ -123,9 +123,12 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     if condition <= limit and missing <= _rounding(xp, W, condition):
         return Phi_S
     # The rows determine Q by the part of F = Phi_0 Q outside the span of U, (I - U U^T) F = A diag(h) B^T: raise small
-    # h and small s to tau ||Phi_0||. QR gives orthonormal columns also where that part is zero or rank deficient.
-    U, s, V, F = U[:, :c], s[:c], V[:, :c], Phi_0 @ Q
-    rest = xp.linalg.qr(xp.concat([U, F], axis=1))[0][:, c:]
+    # h and small s to tau ||Phi_0||. Columns of U with s = 0 are free: taken orthogonal to F they leave h largest.
+    # QR gives orthonormal columns also where what is left of F is zero or rank deficient.
+    c_0, F = int(xp.sum(xp.astype(s[:c] > 0, xp.int64))), Phi_0 @ Q
+    basis = xp.linalg.qr(xp.concat([U[:, :c_0], F, U[:, c_0:c]], axis=1))[0]
+    rest, U = basis[:, c_0 : c_0 + r], xp.concat([U[:, :c_0], basis[:, c_0 + r :]], axis=1)
+    s, V = s[:c], V[:, :c]
     A, h, Bh = xp.linalg.svd(rest.mT @ F)
     tau = 1 / limit
     while tau < 4:  # from tau = 1 on, the condition number is below 2.62, the square of the golden ratio

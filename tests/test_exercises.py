@@ -11,7 +11,18 @@ from tools import notebooks
 matplotlib.use("Agg")
 
 # chapter -> marker -> (the solution, wrong answers), as Python expressions
+DIGITS = "datasets.standardize(datasets.digits().X_train, max_value=16).X_train"
+TARGETS, CLASSES = "datasets.one_hot(datasets.digits().y_train, 10)", "datasets.digits().y_train"
 ANSWERS = {
+    "01_ridge": {
+        "check_hand": ("10.0", ["5.0"]),  # 5.0 divides by the number of samples
+        "check_half": ("0.01", ["0.1"]),  # 0.1 is not squared
+        "check_forget": (
+            "(lambda Phi, Y, y: krr.path(*(a - b for a, b in zip(krr.gram(Phi, Y), krr.gram(Phi[y == 9], Y[y == 9]))),"
+            f" [10.0])[0])({DIGITS}, {TARGETS}, {CLASSES})",
+            [f"krr.fit({DIGITS}, {TARGETS}, 10.0)"],  # nothing forgotten
+        ),
+    },
     "02_necessity": {
         "check_count": ("(2, 1)", ["(2, 2)", "(1, 1)"]),
         "check_one_point": ("([1, 2, 2], [10, 20])", ["([1, 2, 2], [9, 18])"]),

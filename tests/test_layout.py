@@ -24,10 +24,10 @@ TORCH_ROOMS: set[str] = set()  # rooms that need gradients or convolutions, and 
 
 # What the paper numbers; the map has a row for each.
 PAPER = (
-    *(f"Thm {number}" for number in ("4.1", "4.2", "5.1", "5.2", "5.3", "6.1", "6.2", "C.1", "C.2", "D.1")),
-    *(f"Prop {number}" for number in ("4.1", "6.1")),
-    "Cor 4.1.1",
-    *(f"Ex 5.{number}" for number in (1, 2, 3, 4)),
+    *(f"Theorem {number}" for number in "4.1 4.2 5.1 5.2 5.3 6.1 6.2 C.1 C.2 D.1".split()),
+    *(f"Proposition {number}" for number in ("4.1", "6.1")),
+    "Corollary 4.1.1",
+    *(f"Example 5.{number}" for number in (1, 2, 3, 4)),
     "Algorithm 1",
     *(f"Table {number}" for number in (1, 2, 3, 4)),
     *(f"Figure {number}" for number in (1, 2, 3)),

@@ -1,0 +1,526 @@
+"""ddref.nearest: exact sets refitted by an oracle, a bound that an independent optimiser cannot beat, and refusals by name."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import conditioned, error, numpy64, refit
+from ddref import distill, nearest
+from ddref.measure import tolerance
+
+P, R = 24, 4
+
+
+def outside(Phi_0, W, rtol=1e-8):
+    """Orthonormal basis of W's columns and Phi_0 in a basis of their complement, from one full SVD: the obvious way."""
+    U, s, _ = np.linalg.svd(W)
+    r = int(np.sum(s > rtol * s[0]))
+    return U[:, :r], Phi_0 @ U[:, r:], U[:, r:]
+
+
+def bound(Phi_0, W):
+    """The lower bound from its definition: the r smallest of m singular values, zeros padded."""
+    Q, N, _ = outside(Phi_0, W)
+    s = np.zeros(len(Phi_0))
+    values = np.linalg.svd(N, compute_uv=False)[: len(Phi_0)]
+    s[: len(values)] = values
+    return float(np.linalg.norm(np.sort(s)[: Q.shape[1]]))
+
+
+def textbook(Phi_0, W):
+    """The closed form as it stands in the theorem, right or wrong."""
+    Q, N, E = outside(Phi_0, W)
+    U, s, Vh = np.linalg.svd(N, full_matrices=False)
+    c = max(len(Phi_0) - Q.shape[1], 0)
+    return Phi_0 @ Q @ Q.T + (U[:, :c] * s[:c]) @ Vh[:c] @ E.T
+
+
+def assert_exact(Phi_S, W, lams=(0.0, 0.7, 50.0)):
+    dtype = str(W.dtype).removeprefix("torch.")
+    scale = float(np.linalg.norm(numpy64(Phi_S), 2)) ** 2
+    for lam_S in lams:
+        Y_S = distill.labels(Phi_S, W, lam_S * scale)
+        W_S, condition = refit(Phi_S, Y_S, lam_S * scale)
+        condition = max(condition, np.linalg.cond(numpy64(Phi_S)))
+        assert error(W_S, W) < tolerance(condition, dtype), (lam_S, condition)
+
+
+@pytest.mark.parametrize("m", [R, R + 1, 3 * R, P - 1, P, P + 9])
+def test_nearest_is_exact_at_the_distance_of_the_bound_for_every_lam(nx, rng, m):
+    W, Phi_0 = nx.asarray(conditioned(rng, P, R, 10)), nx.asarray(conditioned(rng, m, P, 30))
+    Phi_S = nearest.nearest(Phi_0, W)
+    assert nx.is_mine(Phi_S) and tuple(Phi_S.shape) == (m, P)
+    assert_exact(Phi_S, W)
+    distance = float(np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0)))
+    expected, size = bound(numpy64(Phi_0), numpy64(W)), np.linalg.norm(numpy64(Phi_0))
+    assert abs(nearest.nearest_lower_bound(Phi_0, W) - expected) < tolerance(1, nx.dtype) * size
+    assert abs(distance - expected) < 1e-6 * expected + tolerance(1, nx.dtype) * size
+    assert (expected > 0) == (m < P)
+
+
+def test_nearest_needs_a_part_of_w_in_the_start_or_it_is_only_an_infimum(rng):
+    """Rows orthogonal to W: the closed form does not contain W at all, and no exact set attains the bound."""
+    W = conditioned(rng, P, 2, 3)
+    Q, _, E = outside(np.zeros((1, P)), W)
+    Phi_0 = rng.normal(size=(6, P - 2)) @ E.T
+    assert np.abs(textbook(Phi_0, W) @ Q).max() < 1e-13
+    Phi_S = nearest.nearest(Phi_0, W)
+    assert_exact(Phi_S, W)
+    low, distance = nearest.nearest_lower_bound(Phi_0, W), np.linalg.norm(Phi_S - Phi_0)
+    assert low * (1 + 1e-13) < distance < low * (1 + 1e-6)
+    closer = np.linalg.norm(nearest.nearest(Phi_0, W, max_condition=1e9) - Phi_0)
+    assert low * (1 - 1e-13) < closer < distance
+
+
+DEFECTS = {
+    "pixels that are 0 in every row": lambda A: A * (np.arange(A.shape[1]) % 3 > 0),
+    "repeated rows": lambda A: A[np.arange(len(A)) // 2],
+    "all rows equal": lambda A: np.repeat(A[:1], len(A), axis=0),
+    "low rank": lambda A: A @ conditioned(np.random.default_rng(1), A.shape[1], A.shape[1], 3, rank=5),
+    "tiny singular values": lambda A: A @ np.diag(np.logspace(0, -14, A.shape[1])),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+@pytest.mark.parametrize("m", [R, R + 3, P, P + 9])
+def test_a_start_that_cannot_carry_w_is_repaired_and_the_textbook_formula_is_wrong_there(nx, rng, m, defect):
+    W, Phi_0 = nx.asarray(conditioned(rng, P, R, 10)), nx.asarray(DEFECTS[defect](rng.normal(size=(m, P))))
+    Phi_S = nearest.nearest(Phi_0, W)
+    assert nx.is_mine(Phi_S)
+    assert_exact(Phi_S, W)
+    condition = np.linalg.cond(numpy64(Phi_S))
+    assert condition <= nearest.MAX_CONDITION[64 if nx.dtype == "float64" else 32] * (1 + 1e-3)
+    distance = np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0))
+    expected, size = bound(numpy64(Phi_0), numpy64(W)), np.linalg.norm(numpy64(Phi_0))
+    assert expected - 1e-5 * size < distance < np.hypot(expected, 100 * size / nearest.MAX_CONDITION[64]) or nx.eps > 1e-9
+    if nx.dtype == "float64" and defect == "pixels that are 0 in every row" and m >= P:
+        Phi_T = textbook(numpy64(Phi_0), numpy64(W))
+        W_T = np.linalg.pinv(Phi_T, rcond=1e-12) @ (Phi_T @ numpy64(W))
+        assert error(W_T, W) > 0.1  # silently wrong
+
+
+@pytest.mark.parametrize("max_condition", [3, 30, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize("m", [R, 2 * R, P, P + 5])
+def test_the_condition_number_stays_under_the_one_asked_for_and_distance_falls_with_it(rng, m, max_condition):
+    W, Phi_0 = conditioned(rng, P, R, 10), DEFECTS["pixels that are 0 in every row"](rng.normal(size=(m, P)))
+    Phi_S = nearest.nearest(Phi_0, W, max_condition=max_condition)
+    assert np.linalg.cond(Phi_S) <= max_condition * (1 + 1e-6)
+    assert_exact(Phi_S, W)
+    if max_condition > 3:
+        closer, farther = np.linalg.norm(Phi_S - Phi_0), np.linalg.norm(nearest.nearest(Phi_0, W, max_condition=3) - Phi_0)
+        assert closer <= farther
+        assert closer >= nearest.nearest_lower_bound(Phi_0, W) * (1 - 1e-12)
+
+
+def test_a_set_that_is_exact_already_comes_back_to_the_last_bit_and_as_a_copy(nx, rng):
+    W, Phi_0 = nx.asarray(conditioned(rng, P, R, 10)), nx.asarray(rng.normal(size=(11, P)))
+    Phi_S = nearest.nearest(Phi_0, W)
+    again = nearest.nearest(Phi_S, W)
+    assert np.array_equal(numpy64(again), numpy64(Phi_S)) and again is not Phi_S
+    assert nearest.nearest_lower_bound(Phi_S, W) == 0.0
+    many = nx.asarray(rng.normal(size=(P + 3, P)))
+    assert np.array_equal(numpy64(nearest.nearest(many, W)), numpy64(many))
+
+
+def test_training_data_that_lack_directions_but_carry_their_own_model_are_not_moved(rng):
+    """Bound 0 and attained although the start is rank deficient: W of a ridge fit lies in the span of its data."""
+    X = conditioned(rng, 40, 20, 30, rank=11)
+    W = np.linalg.solve(X.T @ X + 0.1 * np.eye(20), X.T @ rng.normal(size=(40, 3)))
+    Phi_S = nearest.nearest(X, W)
+    assert np.array_equal(Phi_S, X)
+    assert error(refit(Phi_S, distill.labels(Phi_S, W), 0.0)[0], W) < tolerance(30, "float64")
+
+
+def test_w_of_zero_and_rank_deficient_w(rng):
+    Phi_0 = rng.normal(size=(3, 6))
+    assert np.array_equal(nearest.nearest(Phi_0, np.zeros((6, 2))), Phi_0)
+    assert nearest.nearest_lower_bound(Phi_0, np.zeros((6, 2))) == 0.0
+    W = conditioned(rng, 6, 5, 4, rank=2)
+    Phi_S = nearest.nearest(Phi_0, W)  # 3 points do for rank 2, not for 5 columns
+    assert_exact(Phi_S, W)
+    assert np.linalg.norm(Phi_S - Phi_0) == pytest.approx(bound(Phi_0, W), rel=1e-9)
+    full = nearest.nearest(rng.normal(size=(4, 2)), conditioned(rng, 2, 3, 2))  # rank(W) = p: nothing is outside
+    assert full.shape == (4, 2)
+
+
+def test_the_rank_cutoff_of_w_is_1e_10_and_what_it_drops_is_said(rng):
+    W = np.linalg.qr(rng.normal(size=(8, 3)))[0] * [1.0, 1.0, 1e-11]
+    Phi_0 = rng.normal(size=(2, 8))
+    with pytest.warns(UserWarning, match="drops a fraction 7.1e-12 of W; pass a smaller rtol"):
+        assert nearest.nearest(Phi_0, W).shape == (2, 8)
+    with pytest.raises(ValueError, match="Phi_0 has 2 rows and W has rank 3"):
+        nearest.nearest(Phi_0, W, rtol=1e-12)
+
+
+# -- an independent optimiser
+
+
+def competitor(Phi_0, W, seed):
+    """Nearest exact set by penalised L-BFGS over (Phi, alpha) with W = Phi^T alpha, feasible at the end. Knows no theorem."""
+    optimize = pytest.importorskip("scipy.optimize")
+    rng, (m, p), k = np.random.default_rng(seed), Phi_0.shape, W.shape[1]
+
+    def objective(x, weight):
+        Phi, alpha = x[: m * p].reshape(m, p), x[m * p :].reshape(m, k)
+        D, E = Phi - Phi_0, Phi.T @ alpha - W
+        value = np.sum(D**2) + weight * np.sum(E**2)
+        return value, np.concatenate([(2 * D + 2 * weight * alpha @ E.T).ravel(), (2 * weight * Phi @ E).ravel()])
+
+    start = Phi_0 if seed == 0 else Phi_0 + rng.normal(size=(m, p)) * np.abs(Phi_0).mean()
+    x = np.concatenate([start.ravel(), (np.linalg.pinv(start.T) @ W + 0.1 * rng.normal(size=(m, k))).ravel()])
+    for weight in 10.0 ** np.arange(-1, 7):
+        x = optimize.minimize(
+            objective, x, args=(weight,), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15}
+        ).x
+    Phi, alpha = x[: m * p].reshape(m, p), x[m * p :].reshape(m, k)
+    return Phi + np.linalg.pinv(alpha).T @ (W - Phi.T @ alpha).T  # the smallest step to Phi^T alpha = W
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 2), (4, 7, 3), (5, 5, 2), (2, 5, 2), (1, 4, 1), (4, 9, 1)])
+def test_an_independent_optimiser_never_beats_the_bound_and_comes_close(shape):
+    m, p, k = shape
+    rng = np.random.default_rng(sum(shape))
+    Phi_0, W = rng.normal(size=(m, p)), rng.normal(size=(p, k))
+    low, found = nearest.nearest_lower_bound(Phi_0, W), []
+    for seed in (0, 1):
+        Phi_S = competitor(Phi_0, W, seed)
+        assert error(refit(Phi_S, distill.labels(Phi_S, W), 0.0)[0], W) < 1e-10  # its sets are exact
+        found.append(np.linalg.norm(Phi_S - Phi_0))
+    assert min(found) >= low * (1 - 1e-9)
+    assert min(found) <= low * 1.01 + 1e-9  # a real competitor, or the test would prove nothing
+    assert np.linalg.norm(nearest.nearest(Phi_0, W) - Phi_0) <= min(found) * (1 + 1e-9) + 1e-14
+
+
+def test_random_exact_sets_never_beat_the_bound(rng):
+    Phi_0, W = rng.normal(size=(6, 10)), rng.normal(size=(10, 3))
+    low = nearest.nearest_lower_bound(Phi_0, W)
+    best = nearest.nearest(Phi_0, W)
+    for step in np.logspace(-6, 0, 40):  # neighbours of the minimiser, exact again after the smallest correction
+        alpha = np.linalg.pinv(best.T) @ W + step * rng.normal(size=(6, 3))
+        near = best + step * rng.normal(size=best.shape)
+        near = near + np.linalg.pinv(alpha).T @ (W - near.T @ alpha).T
+        assert error(np.linalg.pinv(near) @ (near @ W), W) < 1e-9
+        assert np.linalg.norm(near - Phi_0) >= low
+
+
+# -- labels given
+
+
+@pytest.mark.parametrize("m", [R, R + 1, 3 * R, P + 9])
+def test_nearest_given_labels_fits_them_and_is_exact(nx, rng, m):
+    W, Phi_0 = nx.asarray(conditioned(rng, P, R, 10)), nx.asarray(conditioned(rng, m, P, 20))
+    Y_S = nx.asarray(np.eye(R)[np.arange(m) % R] + 0.1 * rng.normal(size=(m, R)))
+    Phi_S = nearest.nearest_given_labels(Phi_0, W, Y_S)
+    assert nx.is_mine(Phi_S)
+    W_S, condition = refit(Phi_S, Y_S, 0.0)
+    assert error(W_S, W) < tolerance(condition, nx.dtype)
+    assert error(numpy64(Phi_S) @ numpy64(W), Y_S) < tolerance(10, nx.dtype)
+    closer = np.linalg.norm(numpy64(nearest.nearest(Phi_0, W)) - numpy64(Phi_0))
+    assert closer <= np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0)) * (1 + 1e-6)
+
+
+def test_nearest_given_labels_is_the_nearest_of_the_sets_that_fit(rng):
+    W, Phi_0, Y_S = rng.normal(size=(9, 2)), rng.normal(size=(5, 9)), rng.normal(size=(5, 2))
+    Phi_S = nearest.nearest_given_labels(Phi_0, W, Y_S)
+    best, E = np.linalg.norm(Phi_S - Phi_0), outside(Phi_0, W)[2]
+    fixed = Y_S @ np.linalg.pinv(W)  # every set that fits is this plus rank m - r rows outside W
+    U, _, Vh = np.linalg.svd((Phi_S - fixed) @ E, full_matrices=False)
+    for step in np.logspace(-6, 0, 40):
+        left = U[:, :3] + step * rng.normal(size=(5, 3))  # the best right factor for this left one is least squares
+        other = fixed + left @ np.linalg.lstsq(left, (Phi_0 - fixed) @ E, rcond=None)[0] @ E.T
+        assert error(refit(other, Y_S, 0.0)[0], W) < 1e-6
+        assert np.linalg.norm(other - Phi_0) >= best * (1 - 1e-12)
+
+
+def test_nearest_given_predictions_as_labels_is_the_nearest_of_all(rng):
+    W, Phi_0 = rng.normal(size=(9, 2)), rng.normal(size=(5, 9))
+    Phi_S = nearest.nearest_given_labels(Phi_0, W, Phi_0 @ W)
+    assert error(Phi_S, nearest.nearest(Phi_0, W)) < tolerance(100, "float64")
+
+
+def test_an_exact_set_that_does_not_fit_its_labels_is_moved_although_it_need_not_be(rng):
+    """Two points at one place with labels 2 and 4 train 3; fitting both exactly needs two different points."""
+    W, Phi_0, Y_S = np.array([[3.0]]), np.array([[1.0], [1.0]]), np.array([[2.0], [4.0]])
+    assert error(refit(Phi_0, Y_S, 0.0)[0], W) < 1e-15
+    Phi_S = nearest.nearest_given_labels(Phi_0, W, Y_S)
+    assert np.linalg.norm(Phi_S - Phi_0) > 0.4 and error(Phi_S @ W, Y_S) < 1e-15
+
+
+def test_given_labels_outside_the_hypotheses_are_refused_with_numbers(rng):
+    W, Phi_0 = conditioned(rng, 9, 3, 4, rank=2), rng.normal(size=(5, 9))
+    with pytest.raises(ValueError, match=r"a fraction 0\.\d+ of the labels is outside the row space of W \(rank 2"):
+        nearest.nearest_given_labels(Phi_0, W, rng.normal(size=(5, 3)))
+    W = conditioned(rng, 9, 3, 4)
+    Y_S = np.eye(3)[[0, 1, 1, 0, 1]]  # no row of the third class
+    with pytest.raises(ValueError, match=r"rank 4, .* miss a fraction 0\.\d+ of W: N\^T Y_S W\^\+ Q.* column rank 3"):
+        nearest.nearest_given_labels(Phi_0, W, Y_S)
+    Y_S = np.eye(3)[[0, 1, 2, 0, 1]] * [1, 1, 1e-7]
+    with pytest.raises(ValueError, match=r"condition number \d\.\d+e\+\d+ \(at most 1e\+03 is allowed"):
+        nearest.nearest_given_labels(Phi_0, W, Y_S, max_condition=1e3)
+    with pytest.raises(ValueError, match="of the labels is outside the row space of W"):
+        nearest.nearest_given_labels(Phi_0, 0 * W, Y_S)
+    assert np.array_equal(nearest.nearest_given_labels(Phi_0, 0 * W, 0 * Y_S), Phi_0)
+
+
+# -- the published choice
+
+
+@pytest.mark.parametrize("m", [R, R + 2, P + 6])
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_nearest_pseudoinverse_is_exact_and_nearest_among_pseudoinverses(nx, rng, m, fraction):
+    W, Phi_0 = nx.asarray(conditioned(rng, P, R, 10)), nx.asarray(conditioned(rng, m, P, 5, scale=9.0))
+    Y_S = nx.asarray(np.eye(R)[np.arange(m) % R])
+    A, B, Y = numpy64(Phi_0), numpy64(W), numpy64(Y_S)
+
+    def carrier(lam):
+        Z = np.linalg.pinv(A) if lam == 0 else A.T @ np.linalg.inv(A @ A.T + lam * np.eye(m))
+        return B @ np.linalg.pinv(Y) + Z @ (np.eye(m) - Y @ np.linalg.pinv(Y)), Z
+
+    lam_S = 0.0
+    for _ in range(200 if fraction else 0):  # D depends on lam_S, so the largest lam_S is a fixed point
+        lam_S = 0.25 / np.linalg.norm(carrier(lam_S)[0], 2) ** 2
+    lam_S = float(fraction * lam_S)
+    Phi_S = nearest.nearest_pseudoinverse(Phi_0, W, Y_S, lam_S)
+    assert nx.is_mine(Phi_S)
+    W_S, condition = refit(Phi_S, Y_S, lam_S)
+    assert error(W_S, W) < tolerance(max(condition, 10), nx.dtype)
+    D, Z = carrier(lam_S)
+    S = numpy64(Phi_S)
+    D_S = np.linalg.pinv(S, rcond=1e-5) if lam_S == 0 else S.T @ np.linalg.inv(S @ S.T + lam_S * np.eye(m))
+    slack = tolerance(100, nx.dtype) if fraction < 1 else 10 * nx.eps**0.5  # branches merge: q is of the order sqrt(eps)
+    assert error(D_S, D) < slack
+    for _ in range(20):  # any other pseudo-inverse that carries W is farther from Z
+        other = D + rng.normal(size=D.shape) @ (np.eye(m) - Y @ np.linalg.pinv(Y))
+        assert np.linalg.norm(other - Z) >= np.linalg.norm(D - Z) * (1 - 1e-12)
+
+
+def test_nearest_pseudoinverse_is_farther_in_features_than_the_nearest(rng):
+    W, Phi_0 = conditioned(rng, P, R, 10), conditioned(rng, 3 * R, P, 100, scale=9.0)
+    paper = nearest.nearest_pseudoinverse(Phi_0, W, Phi_0 @ W)
+    assert error(refit(paper, Phi_0 @ W, 0.0)[0], W) < tolerance(1e3, "float64")
+    assert error(paper, Phi_0) > 3 * error(nearest.nearest(Phi_0, W), Phi_0)
+
+
+def test_nearest_pseudoinverse_refuses_what_the_corollary_excludes(rng):
+    W, Phi_0, Y_S = conditioned(rng, 9, 3, 4), rng.normal(size=(5, 9)), np.eye(3)[[0, 1, 2, 0, 1]]
+    with pytest.raises(ValueError, match=r"lam_S = 50 exceeds 1/\(4 s_max\^2\) = 0\.\d+, s_max .* of D; scale Y_S up"):
+        nearest.nearest_pseudoinverse(Phi_0, W, Y_S, 50.0)
+    with pytest.raises(ValueError, match=r"labels cannot carry W: a fraction 0\.\d+ of it is lost in W Y_S\^\+ Y_S"):
+        nearest.nearest_pseudoinverse(Phi_0, W, Y_S * [1, 1, 0])
+    with pytest.raises(ValueError, match="lam_S = -1.0 must be finite and not negative"):
+        nearest.nearest_pseudoinverse(Phi_0, W, Y_S, -1)
+    assert not nearest.nearest_pseudoinverse(Phi_0, 0 * W, np.eye(5)[:, :3], 1e-3)[:3].any()  # W = 0: points of zero
+
+
+def test_labels_of_a_rank_deficient_model_do_not_confuse_the_published_choice(rng):
+    W, Phi_0 = conditioned(rng, 9, 4, 4, rank=3), rng.normal(size=(6, 9))
+    Y_S = Phi_0 @ W  # rank 3, and a fourth singular value that is rounding
+    assert error(refit(nearest.nearest_pseudoinverse(Phi_0, W, Y_S), Y_S, 0.0)[0], W) < tolerance(100, "float64")
+
+
+# -- properties
+
+
+@st.composite
+def problems(draw):
+    p, k, m = draw(st.integers(1, 10)), draw(st.integers(1, 4)), draw(st.integers(1, 14))
+    rank = draw(st.integers(0, min(p, k)))
+    defect = draw(st.sampled_from([None, "repeated rows", "constant columns", "zero columns", "one row", "low rank"]))
+    return p, k, m, rank, defect, draw(st.integers(0, 2**32 - 1)), draw(st.integers(-8, 8)), draw(st.integers(-8, 8))
+
+
+def build(problem):
+    p, k, m, rank, defect, seed, scale, scale_W = problem
+    rng = np.random.default_rng(seed)
+    W = conditioned(rng, p, k, 10, rank=rank, scale=10.0**scale_W) if rank else np.zeros((p, k))
+    Phi_0 = rng.normal(size=(m, p)) * 10.0**scale
+    if defect == "repeated rows":
+        Phi_0 = Phi_0[rng.integers(0, m, m)]
+    elif defect == "one row":
+        Phi_0 = Phi_0[np.zeros(m, dtype=int)]
+    elif defect == "constant columns":
+        Phi_0[:, rng.random(p) < 0.5] = 10.0**scale
+    elif defect == "zero columns":
+        Phi_0[:, rng.random(p) < 0.5] = 0.0
+    elif defect == "low rank":
+        Phi_0 = Phi_0 @ conditioned(rng, p, p, 10, rank=int(rng.integers(1, p + 1)))
+    return Phi_0, W, rank
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@settings(max_examples=150, deadline=None)
+@given(problem=problems())
+def test_nearest_is_exact_well_conditioned_and_at_the_bound_where_attained(dtype, problem):
+    Phi_0, W, rank = build(problem)
+    Phi_0, W = Phi_0.astype(dtype), W.astype(dtype)
+    copies = Phi_0.copy(), W.copy()
+    if len(Phi_0) < rank:
+        with pytest.raises(ValueError, match=rf"Phi_0 has {len(Phi_0)} rows and W has rank {rank}"):
+            nearest.nearest(Phi_0, W)
+        return
+    if not Phi_0.any() and rank:
+        with pytest.raises(ValueError, match="Phi_0 is zero"):
+            nearest.nearest(Phi_0, W)
+        return
+    limit, size = nearest.MAX_CONDITION[64 if dtype == "float64" else 32], np.linalg.norm(numpy64(Phi_0))
+    Phi_S, low = nearest.nearest(Phi_0, W), nearest.nearest_lower_bound(Phi_0, W)
+    assert Phi_S.dtype == dtype and all(np.array_equal(A, B) for A, B in zip(copies, (Phi_0, W), strict=True))
+    if not rank:
+        assert np.array_equal(Phi_S, Phi_0) and low == 0.0
+        return
+    W_S, condition = refit(Phi_S, distill.labels(Phi_S, W), 0.0)
+    assert condition <= limit * (1 + 1e-3)
+    assert error(W_S, W) < tolerance(condition, dtype)
+    distance, rounding = np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0)), tolerance(1, dtype) * size
+    assert abs(low - bound(numpy64(Phi_0), numpy64(W))) <= rounding
+    assert low - rounding <= distance
+    closed = textbook(numpy64(Phi_0), numpy64(W))
+    if np.linalg.cond(closed) < limit / 2:  # attained, and within the limit
+        assert distance <= low * (1 + 1e-6) + rounding
+    elif dtype == "float64":  # a wide margin: raised directions, at a few times 1 / limit each
+        assert distance <= low + 1e-3 * size
+
+
+@settings(max_examples=100, deadline=None)
+@given(problem=problems())
+def test_numpy_and_torch_agree(problem):
+    torch = pytest.importorskip("torch")
+    Phi_0, W, rank = build((*problem[:4], None, *problem[5:]))
+    if len(Phi_0) < max(rank, 1) or not rank:
+        return
+    A, B = nearest.nearest(Phi_0, W), nearest.nearest(torch.tensor(Phi_0), torch.tensor(W))
+    s = np.linalg.svd(outside(Phi_0, W)[1], compute_uv=False)
+    gap = np.min(-np.diff(s)) / s[0] if len(s) > 1 else 1.0  # the truncation moves by eps / gap
+    assert error(B, A) < tolerance(max(1 / max(gap, 1e-6), 1), "float64")
+    low = nearest.nearest_lower_bound(Phi_0, W)
+    assert abs(nearest.nearest_lower_bound(torch.tensor(Phi_0), torch.tensor(W)) - low) < 1e-12 * np.linalg.norm(Phi_0)
+
+
+def test_arrays_stay_on_their_device():
+    xp = pytest.importorskip("array_api_strict")
+    device = xp.Device("device2")
+    rng = np.random.default_rng(3)
+    W, Y_S = xp.asarray(rng.normal(size=(6, 2)), device=device), xp.asarray(np.eye(2)[[0, 1, 0]], device=device)
+    for rows in (rng.normal(size=(3, 6)), np.ones((3, 6)), rng.normal(size=(9, 6)) * [1, 1, 1, 0, 0, 1]):
+        Phi_0 = xp.asarray(rows, device=device)
+        Phi_S = nearest.nearest(Phi_0, W)
+        assert Phi_S.device == device and Phi_S.dtype == xp.float64
+        assert nearest.nearest_lower_bound(Phi_0, W) <= float(xp.linalg.matrix_norm(Phi_S - Phi_0)) + 1e-12
+    Phi_0 = xp.asarray(rng.normal(size=(3, 6)), device=device)
+    assert nearest.nearest_given_labels(Phi_0, W, Y_S).device == device
+    assert nearest.nearest_pseudoinverse(Phi_0, W, Y_S, 1e-3).device == device
+
+
+W_OK, PHI_OK, Y_OK = np.eye(4)[:, :2] + 0.1, np.arange(12.0).reshape(3, 4) % 5, np.eye(3)[:, :2]
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: nearest.nearest(PHI_OK[:1], W_OK), ValueError, r"Phi_0 has 1 rows and W has rank 2 .*use 2 rows"),
+        (lambda: nearest.nearest_lower_bound(PHI_OK[:1], W_OK), ValueError, "Phi_0 has 1 rows and W has rank 2"),
+        (lambda: nearest.nearest_given_labels(PHI_OK[:1], W_OK, Y_OK[:1]), ValueError, "Phi_0 has 1 rows and W has rank 2"),
+        (lambda: nearest.nearest(PHI_OK[:, :3], W_OK), ValueError, "Phi_0 has 3 features and W has 4 rows"),
+        (lambda: nearest.nearest(0 * PHI_OK, W_OK), ValueError, "Phi_0 is zero, it has no scale to keep"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition=2), ValueError, "max_condition = 2 must lie between 3 and 4.5e"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition=1e15), ValueError, "max_condition = 1e"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition="high"), TypeError, "max_condition must be a number, got str"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, rtol=-1), ValueError, "rtol = -1.0 must be finite and not negative"),
+        (lambda: nearest.nearest(PHI_OK * np.nan, W_OK), ValueError, "Phi_0 contains NaN or Inf"),
+        (lambda: nearest.nearest(PHI_OK.astype(int), W_OK), TypeError, "Phi_0 has dtype int64"),
+        (lambda: nearest.nearest(PHI_OK[0], W_OK), ValueError, "Phi_0 must have 2 dimensions"),
+        (lambda: nearest.nearest(PHI_OK[:0], W_OK), ValueError, "Phi_0 is empty"),
+        (lambda: nearest.nearest(PHI_OK.astype(np.float32), W_OK), TypeError, "Phi_0, W differ in dtype"),
+        (lambda: nearest.nearest_given_labels(PHI_OK, W_OK, Y_OK[:2]), ValueError, r"Y_S \(m, k\) do not fit: \(3, 4\)"),
+        (lambda: nearest.nearest_pseudoinverse(PHI_OK, W_OK, Y_OK[:, :1]), ValueError, r"\(4, 2\), \(3, 1\)"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+# -- real images: first images of each class in file order, pixels/255 minus mean over standard deviation, lam = 1e3
+
+
+def balanced(y, m, k=10):
+    return np.concatenate([np.flatnonzero(y == c)[: m // k] for c in range(k)])
+
+
+def measured(X, y, W, m, lams=(0.0, 1e3)):
+    """Distances of ours, of the published choice for predictions and one-hot labels; the worst error of ours."""
+    Phi_0 = X[balanced(y, m)]
+    one_hot = np.eye(10)[y[balanced(y, m)]]
+    Phi_S, errors = nearest.nearest(Phi_0, W), []
+    for lam_S in lams:
+        errors.append(error(refit(Phi_S, distill.labels(Phi_S, W, lam_S), lam_S)[0], W))
+    paper = []
+    for Y_S in (Phi_0 @ W, one_hot):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it says what its rank cutoff drops; the error below judges
+            theirs = nearest.nearest_pseudoinverse(Phi_0, W, Y_S)
+        assert error(refit(theirs, Y_S, 0.0)[0], W) <= 1e-8
+        paper.append(error(theirs, Phi_0))
+    low = nearest.nearest_lower_bound(Phi_0, W) / np.linalg.norm(Phi_0)
+    return error(Phi_S, Phi_0), low, paper, max(errors), np.linalg.cond(Phi_S)
+
+
+def test_sample_images_are_moved_as_little_as_possible():
+    from ddref import datasets, krr
+
+    sample = datasets.fashion_sample()
+    X, y = datasets.standardize(sample.X_train).X_train, sample.y_train
+    W = krr.fit(X, datasets.one_hot(y), 1e3)
+    for m in (10, 20, 100, 300):
+        ours, low, paper, worst, condition = measured(X, y, W, m)
+        assert worst <= 1e-10 and condition <= 1e6
+        assert ours <= low * (1 + 1e-6)
+        assert m == 10 or (ours < 0.5 * min(paper) and ours < 0.5)
+
+
+@pytest.fixture(scope="module")
+def mnist(data_root):
+    from ddref import datasets, krr
+
+    raw = datasets.load("mnist", data_root)
+    X, y = datasets.standardize(raw.X_train).X_train, raw.y_train
+    W = krr.fit(X, datasets.one_hot(y), 1e3)
+    return X[:2000].copy(), y[:2000], W
+
+
+@pytest.mark.parametrize("m, ours_at_most, paper_at_least", [(20, 0.4, 0.8), (100, 0.06, 0.65), (500, 0.002, 0.3)])
+def test_mnist_images_are_moved_as_little_as_possible(mnist, m, ours_at_most, paper_at_least):
+    ours, low, paper, worst, _ = measured(*mnist, m)
+    assert worst <= 1e-10
+    assert low <= ours * (1 + 1e-12) and ours <= low * (1 + 1e-6) and ours <= ours_at_most
+    assert min(paper) >= paper_at_least
+
+
+def test_mnist_images_that_cannot_carry_w_are_repaired(mnist):
+    """m = 1000 images of rank 588: 22 % of W is missing from their span, so the closed form, Phi_0 itself, is not exact."""
+    X, y, W = mnist
+    Phi_0 = X[balanced(y, 1000)]
+    t, Vh = np.linalg.svd(Phi_0, full_matrices=False)[1:]
+    rank = int(np.sum(t > 1e-12 * t[0]))
+    assert rank < 784 and 0.2 < error(Vh[:rank].T @ (Vh[:rank] @ W), W) < 0.25
+    assert nearest.nearest_lower_bound(Phi_0, W) == 0.0
+    Phi_S = nearest.nearest(Phi_0, W)
+    assert np.linalg.cond(Phi_S) <= 1e6 and error(Phi_S, Phi_0) <= 0.01
+    for lam_S in (0.0, 1e3):
+        assert error(refit(Phi_S, distill.labels(Phi_S, W, lam_S), lam_S)[0], W) <= 1e-9
+
+
+def test_mnist_as_pixels_gives_the_distances_of_the_literature_comparison(data_root):
+    """First m rows in file order, pixels/255, lam = 1e3: 0.775, 0.634, 0.230 published, 0.337, 0.047, 0.0004 ours."""
+    from ddref import datasets
+
+    raw = datasets.load("mnist", data_root)
+    X = raw.X_train.reshape(len(raw.X_train), -1) / 255.0
+    W = np.linalg.solve(X.T @ X + 1e3 * np.eye(784), X.T @ np.eye(10)[raw.y_train])
+    for m, theirs, ours in ((20, 0.775, 0.337), (100, 0.634, 0.047), (500, 0.230, 0.0004)):
+        Phi_0 = X[:m]
+        assert error(nearest.nearest_pseudoinverse(Phi_0, W, Phi_0 @ W), Phi_0) == pytest.approx(theirs, abs=6e-4)
+        assert error(nearest.nearest(Phi_0, W), Phi_0) == pytest.approx(ours, abs=6e-4 if m < 500 else 6e-5)
