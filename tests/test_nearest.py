@@ -1,4 +1,4 @@
-"""ddref.nearest: exact sets refitted by an oracle, a bound that an independent optimiser cannot beat, and refusals by name."""
+"""ddref.nearest: exact sets refitted by an oracle, a bound that an independent optimiser cannot beat, refusals by name."""
 
 import warnings
 
@@ -95,7 +95,9 @@ def test_a_start_that_cannot_carry_w_is_repaired_and_the_textbook_formula_is_wro
     assert condition <= nearest.MAX_CONDITION[64 if nx.dtype == "float64" else 32] * (1 + 1e-3)
     distance = np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0))
     expected, size = bound(numpy64(Phi_0), numpy64(W)), np.linalg.norm(numpy64(Phi_0))
-    assert expected - 1e-5 * size < distance < np.hypot(expected, 100 * size / nearest.MAX_CONDITION[64]) or nx.eps > 1e-9
+    assert distance > expected - tolerance(1, nx.dtype) * size
+    if nx.dtype == "float64":
+        assert distance < np.hypot(expected, 100 * size / nearest.MAX_CONDITION[64])
     if nx.dtype == "float64" and defect == "pixels that are 0 in every row" and m >= P:
         Phi_T = textbook(numpy64(Phi_0), numpy64(W))
         W_T = np.linalg.pinv(Phi_T, rcond=1e-12) @ (Phi_T @ numpy64(W))
@@ -110,8 +112,8 @@ def test_the_condition_number_stays_under_the_one_asked_for_and_distance_falls_w
     assert np.linalg.cond(Phi_S) <= max_condition * (1 + 1e-6)
     assert_exact(Phi_S, W)
     if max_condition > 3:
-        closer, farther = np.linalg.norm(Phi_S - Phi_0), np.linalg.norm(nearest.nearest(Phi_0, W, max_condition=3) - Phi_0)
-        assert closer <= farther
+        closer = np.linalg.norm(Phi_S - Phi_0)
+        assert closer <= np.linalg.norm(nearest.nearest(Phi_0, W, max_condition=3) - Phi_0)
         assert closer >= nearest.nearest_lower_bound(Phi_0, W) * (1 - 1e-12)
 
 
@@ -159,7 +161,7 @@ def test_the_rank_cutoff_of_w_is_1e_10_and_what_it_drops_is_said(rng):
 
 
 def competitor(Phi_0, W, seed):
-    """Nearest exact set by penalised L-BFGS over (Phi, alpha) with W = Phi^T alpha, feasible at the end. Knows no theorem."""
+    """Nearest exact set by penalised L-BFGS over (Phi, alpha) with W = Phi^T alpha, made feasible at the end."""
     optimize = pytest.importorskip("scipy.optimize")
     rng, (m, p), k = np.random.default_rng(seed), Phi_0.shape, W.shape[1]
 
@@ -172,14 +174,13 @@ def competitor(Phi_0, W, seed):
     start = Phi_0 if seed == 0 else Phi_0 + rng.normal(size=(m, p)) * np.abs(Phi_0).mean()
     x = np.concatenate([start.ravel(), (np.linalg.pinv(start.T) @ W + 0.1 * rng.normal(size=(m, k))).ravel()])
     for weight in 10.0 ** np.arange(-1, 7):
-        x = optimize.minimize(
-            objective, x, args=(weight,), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15}
-        ).x
+        options = {"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15}
+        x = optimize.minimize(objective, x, args=(weight,), jac=True, method="L-BFGS-B", options=options).x
     Phi, alpha = x[: m * p].reshape(m, p), x[m * p :].reshape(m, k)
     return Phi + np.linalg.pinv(alpha).T @ (W - Phi.T @ alpha).T  # the smallest step to Phi^T alpha = W
 
 
-@pytest.mark.parametrize("shape", [(3, 6, 2), (4, 7, 3), (5, 5, 2), (2, 5, 2), (1, 4, 1), (4, 9, 1)])
+@pytest.mark.parametrize("shape", [(3, 6, 2), (4, 7, 3), (5, 6, 2), (2, 5, 2), (1, 4, 1), (4, 9, 1)])
 def test_an_independent_optimiser_never_beats_the_bound_and_comes_close(shape):
     m, p, k = shape
     rng = np.random.default_rng(sum(shape))
@@ -290,7 +291,7 @@ def test_nearest_pseudoinverse_is_exact_and_nearest_among_pseudoinverses(nx, rng
     D, Z = carrier(lam_S)
     S = numpy64(Phi_S)
     D_S = np.linalg.pinv(S, rcond=1e-5) if lam_S == 0 else S.T @ np.linalg.inv(S @ S.T + lam_S * np.eye(m))
-    slack = tolerance(100, nx.dtype) if fraction < 1 else 10 * nx.eps**0.5  # branches merge: q is of the order sqrt(eps)
+    slack = tolerance(100, nx.dtype) if fraction < 1 else 10 * nx.eps**0.5  # branches merge: q is about sqrt(eps)
     assert error(D_S, D) < slack
     for _ in range(20):  # any other pseudo-inverse that carries W is farther from Z
         other = D + rng.normal(size=D.shape) @ (np.eye(m) - Y @ np.linalg.pinv(Y))
@@ -422,19 +423,19 @@ W_OK, PHI_OK, Y_OK = np.eye(4)[:, :2] + 0.1, np.arange(12.0).reshape(3, 4) % 5, 
     [
         (lambda: nearest.nearest(PHI_OK[:1], W_OK), ValueError, r"Phi_0 has 1 rows and W has rank 2 .*use 2 rows"),
         (lambda: nearest.nearest_lower_bound(PHI_OK[:1], W_OK), ValueError, "Phi_0 has 1 rows and W has rank 2"),
-        (lambda: nearest.nearest_given_labels(PHI_OK[:1], W_OK, Y_OK[:1]), ValueError, "Phi_0 has 1 rows and W has rank 2"),
+        (lambda: nearest.nearest_given_labels(PHI_OK[:1], W_OK, Y_OK[:1]), ValueError, "Phi_0 has 1 rows and W has"),
         (lambda: nearest.nearest(PHI_OK[:, :3], W_OK), ValueError, "Phi_0 has 3 features and W has 4 rows"),
         (lambda: nearest.nearest(0 * PHI_OK, W_OK), ValueError, "Phi_0 is zero, it has no scale to keep"),
-        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition=2), ValueError, "max_condition = 2 must lie between 3 and 4.5e"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition=2), ValueError, "max_condition = 2 must lie between 3"),
         (lambda: nearest.nearest(PHI_OK, W_OK, max_condition=1e15), ValueError, "max_condition = 1e"),
-        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition="high"), TypeError, "max_condition must be a number, got str"),
+        (lambda: nearest.nearest(PHI_OK, W_OK, max_condition="high"), TypeError, "max_condition must be a number"),
         (lambda: nearest.nearest(PHI_OK, W_OK, rtol=-1), ValueError, "rtol = -1.0 must be finite and not negative"),
         (lambda: nearest.nearest(PHI_OK * np.nan, W_OK), ValueError, "Phi_0 contains NaN or Inf"),
         (lambda: nearest.nearest(PHI_OK.astype(int), W_OK), TypeError, "Phi_0 has dtype int64"),
         (lambda: nearest.nearest(PHI_OK[0], W_OK), ValueError, "Phi_0 must have 2 dimensions"),
         (lambda: nearest.nearest(PHI_OK[:0], W_OK), ValueError, "Phi_0 is empty"),
         (lambda: nearest.nearest(PHI_OK.astype(np.float32), W_OK), TypeError, "Phi_0, W differ in dtype"),
-        (lambda: nearest.nearest_given_labels(PHI_OK, W_OK, Y_OK[:2]), ValueError, r"Y_S \(m, k\) do not fit: \(3, 4\)"),
+        (lambda: nearest.nearest_given_labels(PHI_OK, W_OK, Y_OK[:2]), ValueError, r"Y_S \(m, k\) do not fit"),
         (lambda: nearest.nearest_pseudoinverse(PHI_OK, W_OK, Y_OK[:, :1]), ValueError, r"\(4, 2\), \(3, 1\)"),
     ],
 )
@@ -500,7 +501,7 @@ def test_mnist_images_are_moved_as_little_as_possible(mnist, m, ours_at_most, pa
 
 
 def test_mnist_images_that_cannot_carry_w_are_repaired(mnist):
-    """m = 1000 images of rank 588: 22 % of W is missing from their span, so the closed form, Phi_0 itself, is not exact."""
+    """m = 1000 images of rank 588: 22 % of W is missing from their span, so the closed form, Phi_0, is not exact."""
     X, y, W = mnist
     Phi_0 = X[balanced(y, 1000)]
     t, Vh = np.linalg.svd(Phi_0, full_matrices=False)[1:]
