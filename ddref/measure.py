@@ -159,7 +159,7 @@ def tolerance(condition, dtype, *, constant=50.0):
     Examples
     --------
     >>> import numpy as np
-    >>> tolerance(10.0, np.float64) == 500 * np.finfo(float).eps
+    >>> bool(tolerance(10.0, np.float64) == 500 * np.finfo(float).eps)
     True
     """
     if not condition >= 1:

@@ -1,0 +1,50 @@
+# The commands of the project. Needs python3 (3.11 or later) and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+PY      = $(VENV)/bin/python
+STAMP   = $(VENV)/.installed-from
+
+# Every command uses this clone, and one BLAS thread a process.
+export PYTHONPATH := $(CURDIR)
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help book test pages-check lab results clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+book: $(STAMP) ## run the chapters that are stale and build the HTML; a warning is an error
+	$(PY) tools/notebooks.py run
+	@rm -rf _build # from nothing each time: a warning of a cached page would not be repeated
+	$(VENV)/bin/jupyter-book build --warningiserror --keep-going --quiet .
+	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+test: $(STAMP) ## lint, unit tests, doctests, and every chapter executed again and compared
+	$(PY) -m ruff check .
+	$(PY) -m pytest -n 2 --dist loadscope --doctest-modules \
+	    --nbval --nbval-current-env --nbval-cell-timeout 300 --durations=10 tests ddref chapters
+
+pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone
+	$(PY) tools/pages_check.py _build/html
+
+lab: $(STAMP) ## open JupyterLab on the chapters
+	$(PY) -m jupyterlab chapters
+
+results: $(STAMP) ## measure the figures of results/*.json again (needs the data folder)
+	$(PY) tools/results.py
+
+clean: ## remove the built book and the caches (not .venv)
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# The stamp holds what was installed: a changed time alone installs nothing.
+# Without --no-compile pip compiles every module of every package; most are never imported.
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddref needs Python 3.11 or later; set PYTHON=")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@cat requirements.txt pyproject.toml | cmp -s - $@ || { \
+	    echo "Installing requirements.txt into $(VENV) (about two minutes the first time)"; \
+	    $(PY) -m pip install --quiet --no-compile -r requirements.txt -e .; }
+	@cat requirements.txt pyproject.toml > $@

@@ -1,0 +1,243 @@
+"""Look at every page of the built book in headless Chromium, with no network, wide and on a phone.
+
+    python tools/pages_check.py [_build/html] [--screenshots DIR] [--only TEXT]
+
+A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
+one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), the browser
+reports no error and asks for nothing outside the book, and every picture and local link is there.
+Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+from playwright.sync_api import Error, sync_playwright
+
+VIEWPORTS = {"wide": (1400, 900), "phone": (400, 800)}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+READY = 20_000  # milliseconds for a page to load and typeset
+
+# Runs in the page once it is loaded: waits for the mathematics, unfolds what is folded.
+PREPARE = """async () => {
+  const missing = document.querySelector(".math") && !window.MathJax?.startup?.promise;
+  if (!missing && window.MathJax?.startup) await window.MathJax.startup.promise;
+  for (const box of document.querySelectorAll("details")) box.open = true;
+  for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+  for (const image of document.images) image.loading = "eager";
+  await Promise.allSettled([...document.images].map(image => image.decode()));
+  await document.fonts.ready;
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+
+# Runs in the prepared page and returns a list of sentences, empty for a good page.
+INSPECT = r"""() => {
+  const found = [];
+  const say = (what, items) => {
+    const list = [...new Set(items)];
+    if (list.length) found.push(`${what} (${list.length}): ${list.slice(0, 3).join(" | ")}`);
+  };
+  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 90);
+  const name = node => node.tagName.toLowerCase() +
+    (node.id ? "#" + node.id : "") + (node.classList.length ? "." + [...node.classList].join(".") : "");
+  const visible = node => node.checkVisibility({visibilityProperty: true, opacityProperty: true});
+  const width = document.documentElement.clientWidth;
+
+  // Formulas.
+  say("formula not typeset", [...document.querySelectorAll(".math")]
+    .filter(node => !node.querySelector("mjx-container") && !node.closest("mjx-container"))
+    .map(node => short(node.textContent)));
+  say("formula with an error", [...document.querySelectorAll("mjx-merror, merror, [data-mjx-error]")]
+    .map(node => short(node.getAttribute("data-mjx-error") || node.textContent)));
+
+  // Text: no LaTeX or markup left over, nothing red, no stored error.
+  const raw = /\$(?![A-Z_]{3})|\\[()\[\]]|\\[a-zA-Z]{2,}|:::|\{(prf:)?(ref|eq|cite|numref|doc|term)\}/;
+  const code = "pre, code, script, style, noscript, textarea, template, mjx-container, .math";
+  const left = [], red = [];
+  const isRed = node => {
+    const [r, g, b] = getComputedStyle(node).color.match(/[\d.]+/g).map(Number);
+    return r > 180 && g < 70 && b < 70;
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode, parent = text.parentElement;
+    if (!text.data.trim() || parent.closest("script, style, noscript, template")) continue;
+    if (!parent.closest(code) && raw.test(text.data)) left.push(short(text.data));
+    const painted = parent.closest(".highlight:not(.output *)") && !parent.matches(".err");
+    if (!painted && visible(parent) && isRed(parent)) red.push(short(text.data));
+  }
+  if (raw.test(document.title)) left.push(document.title);
+  say("LaTeX or markup left as text", left);
+  for (const node of document.querySelectorAll("mjx-container *")) {
+    if (isRed(node)) red.push(short(node.closest("mjx-container").textContent) || name(node));
+  }
+  say("red text", red);
+  say("stored error or warning", [...document.querySelectorAll(".output.stderr, .output.traceback")]
+    .map(node => short(node.textContent)));
+
+  // One way to search: a button that opens the dialogue, or a field (search.html has one more, in its text).
+  const searches = [...document.querySelectorAll(
+    ".search-button, .search-button-field, .search-button__button, input[type=search]")]
+    .filter(node => visible(node) && !node.closest("dialog:not([open]), .bd-search-container"))
+    .filter(node => { const box = node.getBoundingClientRect();
+                      return box.width > 0 && box.right > 0 && box.left < width; })
+    .filter((node, _, all) => !all.some(other => other !== node && other.contains(node)));
+  if (searches.length !== 1)
+    found.push(`${searches.length} visible search bars or buttons: ${searches.map(name).join(", ")}`);
+
+  // Width: the page does not scroll sideways, and what is too wide is inside a box that does.
+  const sideways = document.scrollingElement.scrollWidth;
+  if (sideways > width + 1) found.push(`the page scrolls sideways: ${sideways} px of content in ${width}`);
+  const scrolls = node => {
+    for (let box = node.parentElement; box; box = box.parentElement) {
+      const style = getComputedStyle(box);
+      if (style.position === "fixed") return true;
+      if (["auto", "scroll"].includes(style.overflowX) && box.getBoundingClientRect().right <= width + 1
+          && box !== document.body && box !== document.documentElement && !box.matches("main, .bd-content"))
+        return true;
+    }
+    return false;
+  };
+  const wide = [...document.querySelectorAll("main *")].filter(node =>
+    !node.closest("mjx-assistive-mml, dialog") && visible(node)
+    && node.getBoundingClientRect().width > 1 && node.getBoundingClientRect().right > width + 1
+    && !node.parentElement.closest("mjx-container") && !scrolls(node));
+  say("sticks out of the page", wide.map(node => `${name(node)} "${short(node.textContent).slice(0, 40)}"`));
+
+  // Pictures.
+  say("picture missing", [...document.images].filter(image => !image.naturalWidth).map(image => image.src));
+  say("picture without a description", [...document.querySelectorAll("main .cell_output img")]
+    .filter(image => !image.alt.trim() || /^(\.\.\/)*_images\//.test(image.alt))
+    .map(image => image.getAttribute("src")));
+  return found;
+}"""
+
+
+class Links(HTMLParser):
+    """The names of a page's anchors, and the addresses it refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.anchors, self.addresses, self.redirect = {""}, [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.anchors |= {attributes.get("id") or "", (attributes.get("name") or "") if tag == "a" else ""}
+        self.addresses += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+        if tag == "meta" and (attributes.get("http-equiv") or "").lower() == "refresh":
+            self.redirect = True
+            self.addresses.append(attributes["content"].partition("=")[2])
+
+
+def broken_links(path, pages):
+    """The local addresses of the page `path` that lead nowhere, anchors included."""
+    broken = []
+    for address in dict.fromkeys(pages[path].addresses):
+        place, anchor = urldefrag(address)
+        if urlparse(place).scheme or place.startswith("//"):
+            continue
+        target = (path.parent / unquote(place.partition("?")[0])).resolve() if place else path
+        target = target / "index.html" if target.is_dir() else target
+        if not target.exists():
+            broken.append(f"link to a missing file: {address}")
+        elif target in pages and unquote(anchor) not in pages[target].anchors:
+            broken.append(f"link to a missing anchor: {address}")
+    return broken
+
+
+def find_browser():
+    named = os.environ.get("CHROMIUM")
+    browser = shutil.which(named) if named else next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not browser:
+        raise SystemExit(
+            f"no Chromium: {named or ', '.join(BROWSERS)} not found; install it "
+            "(Debian: apt-get install chromium) or set CHROMIUM to its path"
+        )
+    return browser
+
+
+def open_window(browser, size, root):
+    """A page of one size that may read files below `root` and nothing else; what it complains of goes to
+    the list that comes with it."""
+    complaints = []
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme="light", reduced_motion="reduce"
+    )
+
+    def guard(route):
+        address = urlparse(route.request.url)
+        if address.scheme == "file" and root in Path(unquote(address.path)).resolve().parents:
+            return route.continue_()
+        complaints.append(f"asks for {route.request.url}")
+        return route.abort()
+
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.set_default_timeout(READY)
+    page.on("console", lambda said: said.type == "error" and complaints.append(f"console: {said.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
+    page.on("requestfailed", lambda request: complaints.append(f"failed to load {request.url}"))
+    return page, complaints
+
+
+def look(window, path, screenshot=None):
+    """What is wrong with the page `path` in this window."""
+    page, complaints = window
+    complaints.clear()
+    try:
+        page.goto(path.as_uri(), wait_until="load")
+        page.evaluate(PREPARE)
+        found = page.evaluate(INSPECT)
+        if screenshot:
+            page.screenshot(path=screenshot, full_page=True)
+    except Error as error:
+        found = [f"not checked: {error.message.splitlines()[0]}"]
+    return list(dict.fromkeys([*complaints, *found]))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("root", nargs="?", default="_build/html", type=Path, help="folder of the built HTML")
+    parser.add_argument("--screenshots", type=Path, metavar="DIR", help="save a picture of each page there")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only pages whose path contains TEXT")
+    options = parser.parse_args(arguments)
+    root, start = options.root.resolve(), time.perf_counter()
+
+    files = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
+    pages = {path: Links(path.read_text(encoding="utf-8")) for path in files}
+    chosen = [path for path in files if options.only in str(path.relative_to(root))]
+    if not chosen:
+        raise SystemExit(f"no page to look at in {root}; build the book first (make book)")
+    if options.screenshots:
+        options.screenshots.mkdir(parents=True, exist_ok=True)
+
+    failed = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
+        for path in chosen:
+            label = str(path.relative_to(root))
+            found = broken_links(path, pages)
+            for view, window in () if pages[path].redirect else windows.items():
+                picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
+                screenshot = options.screenshots / picture if options.screenshots else None
+                found += [f"{view}: {fault}" for fault in look(window, path, screenshot)]
+            failed += bool(found)
+            print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
+        browser.close()
+    seconds = time.perf_counter() - start
+    print(f"{len(chosen) - failed} of {len(chosen)} pages passed, {failed} failed, in {seconds:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
