@@ -9,7 +9,17 @@ Modules are loaded on first use, so that ``import ddref`` needs neither PyTorch 
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["datasets", "distill", "krr", "measure"]
+__all__ = [
+    "datasets",
+    "distill",
+    "frontier",
+    "gauge",
+    "intercept",
+    "krr",
+    "labels_only",
+    "measure",
+    "nearest",
+]
 
 
 def __getattr__(name):

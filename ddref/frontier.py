@@ -2,6 +2,8 @@
 
 A model of rank m is distilled into m points: `truncate` finds the best one in the training objective, `centre` the one
 that keeps every decision, `every_lambda` the set that trains the same models as the data for all lam at once.
+
+Gradients flow through PyTorch inputs where the singular values involved are distinct; at ties they are NaN.
 """
 
 import math
@@ -208,17 +210,17 @@ def _weighted(xp, W, G, lam):
     """(G + lam I)^{1/2} W up to an orthogonal factor from the left, for a symmetric positive semi-definite G."""
     if tuple(G.shape) != (W.shape[0], W.shape[0]):
         raise ValueError(f"G must have shape ({W.shape[0]}, {W.shape[0]}) to match W, it is {tuple(G.shape)}")
-    size, gap = float(xp.max(xp.abs(G))), float(xp.max(xp.abs(G - G.mT)))
+    size, gap = _number(xp.max(xp.abs(G))), _number(xp.max(xp.abs(G - G.mT)))
     rounding = 100 * G.shape[0] * float(xp.finfo(G.dtype).eps)
     if gap > rounding * size:
         raise ValueError(
             f"G is not symmetric: entries differ from their mirror image by {gap:.3g}, the largest entry is {size:.3g}"
         )
     w, V = xp.linalg.eigh(G)
-    if float(w[0]) < -rounding * size:
+    if _number(w[0]) < -rounding * size:
         raise ValueError(
-            f"G is not positive semi-definite: its smallest eigenvalue is {float(w[0]):.3g}, the largest "
-            f"{float(w[-1]):.3g}; pass Phi^T Phi"
+            f"G is not positive semi-definite: its smallest eigenvalue is {_number(w[0]):.3g}, the largest "
+            f"{_number(w[-1]):.3g}; pass Phi^T Phi"
         )
     w = xp.where(w > 0, w, xp.zeros_like(w))
     return xp.sqrt(w + lam)[:, None] * (V.mT @ W)
@@ -226,5 +228,10 @@ def _weighted(xp, W, G, lam):
 
 def _norm(xp, A):
     """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = float(xp.max(xp.abs(A)))
-    return size * math.sqrt(float(xp.sum((A / size) ** 2))) if size else 0.0
+    size = _number(xp.max(xp.abs(A)))
+    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
+
+
+def _number(A):
+    """A 0-d array as a plain number, without its gradient."""
+    return float(A.detach() if hasattr(A, "detach") else A)

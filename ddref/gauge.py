@@ -2,6 +2,8 @@
 
 Multiplying features and labels by one matrix mixes the points. Whether the same model is trained afterwards depends
 on the labels: predictions of the model allow every invertible matrix, others only some.
+
+Gradients flow through PyTorch inputs where the singular values involved are distinct; at ties they are NaN.
 """
 
 import math
@@ -110,7 +112,7 @@ def change_of_basis(Phi_S, Y_S, M, lam_S=0.0):
         raise ValueError("M (n, m), Phi_S (m, p), Y_S (m, k) do not fit: {}, {}, {}".format(*shapes))
     eps = float(xp.finfo(M.dtype).eps)
     MtM = M.mT @ M
-    scale = float(xp.linalg.trace(MtM)) / m  # c^2, should M be c times an isometry
+    scale = _number(xp.linalg.trace(MtM)) / m  # c^2, should M be c times an isometry
     isometry = _norm(xp, MtM - scale * xp.eye(m, dtype=M.dtype, device=device(M))) <= math.sqrt(eps) * scale
     new_lam = lam_S * scale if isometry and abs(scale - 1) > 100 * eps else lam_S
     new = ChangedSet(M @ Phi_S, M @ Y_S, new_lam)
@@ -165,7 +167,7 @@ def orthonormal(W, m=None, *, rtol=None):
     array([[0.6, 0.8]])
     """
     xp = check_arrays(W=W)
-    U, s, _ = xp.linalg.svd(W, full_matrices=False)
+    U, s, Vh = xp.linalg.svd(W, full_matrices=False)
     p, r = W.shape[0], int(xp.sum(xp.astype(s > _rank_rtol(xp, W, rtol) * s[0], xp.int64)))
     m = max(r, 1) if m is None else m
     try:
@@ -175,7 +177,7 @@ def orthonormal(W, m=None, *, rtol=None):
     if m < max(r, 1):
         raise ValueError(f"m = {m} points cannot carry W of rank {r}; use {max(r, 1)} or a model of lower rank")
     Q = U[:, :r]
-    _warn_lost(xp, W, Q @ (Q.mT @ W))
+    _warn_dropped(xp, W, (U[:, r:] * s[r:]) @ Vh[r:, :])
     eye = xp.eye(p, dtype=W.dtype, device=device(W))
     more = xp.linalg.qr(xp.concat([Q, eye[:, : min(m, p) - r]], axis=1))[0][:, r:]  # orthonormal at any rank
     rows = xp.concat([Q, more], axis=1).mT
@@ -200,13 +202,13 @@ def _train(xp, Phi, Y, lam):
         return xp.zeros_like(Phi.mT @ Y), 0.0, 0.0
     U, t, Vh = U[:, :rank], t[:rank], Vh[:rank, :]
     W = Vh.mT @ ((U.mT @ Y) / (t + lam / t)[:, None])
-    condition, unit = float(t[0]) / float(t[-1]), _norm(xp, W) + _norm(xp, Y) / float(t[0])
-    residual = _norm(xp, Y - Phi @ W) / float(t[0]) / (unit or 1.0)
+    condition, unit = _number(t[0]) / _number(t[-1]), _norm(xp, W) + _norm(xp, Y) / _number(t[0])
+    residual = _norm(xp, Y - Phi @ W) / _number(t[0]) / (unit or 1.0)
     return W, unit, min(100 * eps * (condition + condition**2 * residual), math.sqrt(eps))
 
 
-def _warn_lost(xp, W, kept):
-    lost = _norm(xp, W - kept) / (_norm(xp, W) or 1.0)
+def _warn_dropped(xp, W, part):
+    lost = _norm(xp, part) / (_norm(xp, W) or 1.0)
     if lost > 100 * float(xp.finfo(W.dtype).eps):
         warnings.warn(f"the rank cutoff drops a fraction {lost:.2g} of W; pass a smaller rtol to keep it", stacklevel=3)
 
@@ -222,5 +224,10 @@ def _rank_rtol(xp, W, rtol):
 
 def _norm(xp, A):
     """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = float(xp.max(xp.abs(A)))
-    return size * math.sqrt(float(xp.sum((A / size) ** 2))) if size else 0.0
+    size = _number(xp.max(xp.abs(A)))
+    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
+
+
+def _number(A):
+    """A 0-d array as a plain number, without its gradient."""
+    return float(A.detach() if hasattr(A, "detach") else A)

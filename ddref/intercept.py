@@ -2,6 +2,8 @@
 
 Training with an intercept is training without one on features and labels minus their means, and the intercept puts the
 means back. Subtracting a mean costs a point, so a set needs rank(W) + 1 points: m centred rows are m - 1 free ones.
+
+Gradients flow through PyTorch inputs where the singular values involved are distinct; at ties they are NaN.
 """
 
 import math
@@ -164,7 +166,7 @@ def labels(Phi_S, W, b, lam_S=0.0, *, rtol=None, span_tol=None):
     missing = _norm(xp, W - Vh.mT @ inside) / (_norm(xp, W) or 1.0)
     if span_tol is None:
         eps = float(xp.finfo(W.dtype).eps)
-        span_tol = min(100 * eps * size / float(t[-1]), math.sqrt(eps)) if t.shape[0] else 0.0
+        span_tol = min(100 * eps * size / _number(t[-1]), math.sqrt(eps)) if t.shape[0] else 0.0
     if missing > span_tol:
         r = _rank(xp, W, None)
         raise ValueError(
@@ -266,14 +268,14 @@ def exact_set(Phi_0, W, b, lam_S=0.0, *, choose=None, rtol=None):
             f"Phi_0 has {m} rows and W has rank {r}: with an intercept no exact set has fewer than {r + 1} points; "
             f"use {r + 1} rows or more, or a model of lower rank"
         )
-    Phi_S = xp.asarray(Phi_0, copy=True)
+    Phi_S = 1 * Phi_0  # a copy
     if choose is not None and m > 1:
         A = contrasts(Phi_0)
-        change = choose(A, W) - A
-        check_arrays(W=W, choose=change)
-        if change.shape != A.shape:
-            raise ValueError(f"choose must return features of shape {tuple(A.shape)}, got {tuple(change.shape)}")
-        Phi_S = Phi_0 + _reflect(xp, xp.concat([xp.zeros_like(A[:1, :]), change], axis=0))
+        chosen = choose(A, W)
+        check_arrays(W=W, chosen=chosen)
+        if chosen.shape != A.shape:
+            raise ValueError(f"choose must return features of shape {tuple(A.shape)}, got {tuple(chosen.shape)}")
+        Phi_S = Phi_0 + _reflect(xp, xp.concat([xp.zeros_like(A[:1, :]), chosen - A], axis=0))
     return InterceptSet(Phi_S, labels(Phi_S, W, b, lam_S), lam_S)
 
 
@@ -296,7 +298,7 @@ def _centre(xp, A):
 def _svd(xp, A, whole, rtol):
     """SVD U, t, V^T of A without singular values that are rounding in the uncentred matrix, and the norm of that."""
     U, t, Vh = xp.linalg.svd(A, full_matrices=False)
-    size = float(xp.linalg.svdvals(whole)[0])
+    size = _number(xp.linalg.svdvals(whole)[0])
     cut = size * (max(A.shape) * float(xp.finfo(A.dtype).eps) if rtol is None else check_lam(rtol, "rtol"))
     rank = int(xp.sum(xp.astype(t > cut, xp.int64)))
     return U[:, :rank], t[:rank], Vh[:rank, :], size
@@ -317,5 +319,10 @@ def _check_model(Phi, W, b, name):
 
 def _norm(xp, A):
     """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = float(xp.max(xp.abs(A)))
-    return size * math.sqrt(float(xp.sum((A / size) ** 2))) if size else 0.0
+    size = _number(xp.max(xp.abs(A)))
+    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
+
+
+def _number(A):
+    """A 0-d array as a plain number, without its gradient."""
+    return float(A.detach() if hasattr(A, "detach") else A)

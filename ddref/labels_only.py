@@ -2,6 +2,8 @@
 
 Exact where the rows span the columns of `W`: there `distill.labels` is the strict form of the same formula. Otherwise
 the part of `W` outside their span is out of reach of any labels, and its size is reported.
+
+Gradients flow through PyTorch inputs where the singular values involved are distinct; at ties they are NaN.
 """
 
 import math
@@ -75,7 +77,8 @@ def least_squares(Phi_S, W, lam_S=0.0, *, G=None, minimise="parameters", rtol=No
     G : array (p, p), optional
         ``Phi^T Phi`` of the data on which predictions are compared.
     minimise : {"parameters", "predictions"}
-        Which residual the labels minimise; "predictions" needs `G`.
+        Which residual the labels minimise; "predictions" needs `G` and, where several labels predict equally well,
+        takes those whose model is nearest to `W`.
     rtol : float, optional
         Rank cutoff of `Phi_S` relative to its largest singular value. Default: max(m, p) * eps.
 
@@ -124,7 +127,7 @@ def _solve(xp, A, B):
     if A.shape[0] == 0:
         return B
     w, V = xp.linalg.eigh(A)
-    keep = w > A.shape[0] * float(xp.finfo(w.dtype).eps) * float(w[-1])
+    keep = w > A.shape[0] * float(xp.finfo(w.dtype).eps) * _number(w[-1])
     gain = xp.where(keep, 1 / xp.where(keep, w, xp.ones_like(w)), xp.zeros_like(w))
     return V @ (gain[:, None] * (V.mT @ B))
 
@@ -132,19 +135,19 @@ def _solve(xp, A, B):
 def _energy(xp, A, G):
     """||Phi A|| from G = Phi^T Phi."""
     scale = _norm(xp, A)
-    return scale * math.sqrt(max(0.0, float(xp.sum((A / scale) * (G @ (A / scale)))))) if scale else 0.0
+    return scale * math.sqrt(max(0.0, _number(xp.sum((A / scale) * (G @ (A / scale)))))) if scale else 0.0
 
 
 def _check_gram(xp, G, W):
     if tuple(G.shape) != (W.shape[0], W.shape[0]):
         raise ValueError(f"G must have shape ({W.shape[0]}, {W.shape[0]}) to match W, it is {tuple(G.shape)}")
-    size, gap = float(xp.max(xp.abs(G))), float(xp.max(xp.abs(G - G.mT)))
+    size, gap = _number(xp.max(xp.abs(G))), _number(xp.max(xp.abs(G - G.mT)))
     rounding = 100 * G.shape[0] * float(xp.finfo(G.dtype).eps) * size
     if gap > rounding:
         raise ValueError(
             f"G is not symmetric: entries differ from their mirror image by {gap:.3g}, the largest entry is {size:.3g}"
         )
-    smallest = float(xp.linalg.eigvalsh(G)[0])
+    smallest = _number(xp.linalg.eigvalsh(G)[0])
     if smallest < -rounding:
         raise ValueError(
             f"G is not positive semi-definite: its smallest eigenvalue is {smallest:.3g}, the largest entry {size:.3g};"
@@ -159,5 +162,10 @@ def _rtol(xp, A, rtol):
 
 def _norm(xp, A):
     """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = float(xp.max(xp.abs(A)))
-    return size * math.sqrt(float(xp.sum((A / size) ** 2))) if size else 0.0
+    size = _number(xp.max(xp.abs(A)))
+    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
+
+
+def _number(A):
+    """A 0-d array as a plain number, without its gradient."""
+    return float(A.detach() if hasattr(A, "detach") else A)

@@ -4,6 +4,8 @@ A set is exact for `W` (p, k) when training on it returns `W`. Features that all
 `lam_S`, are those whose rows span the columns of `W`; `nearest` finds the closest of them to `Phi_0` (m, p). Its
 labels are those of the characterisation, ``(Phi_S + lam_S (Phi_S^+)^T) W``: at ``lam_S = 0`` the predictions of the
 model on the returned points. "Near" is meant in features; in pixels only where the feature map is the identity.
+
+Gradients flow through PyTorch inputs where the singular values involved are distinct; at ties they are NaN.
 """
 
 import math
@@ -80,9 +82,9 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     -------
     array (m, p)
         At distance `nearest_lower_bound` from `Phi_0` where the closed form is within `max_condition`: a copy of
-        `Phi_0`, to the last bit, when that can carry `W` already. Otherwise a little farther, each weak direction raised
-        to ``||Phi_0||_2 / max_condition`` or a few times that. The labels are those of `distill.labels` for the
-        returned array.
+        `Phi_0`, to the last bit, when that can carry `W` already. Otherwise a little farther, each weak direction
+        raised to ``||Phi_0||_2 / max_condition`` or a few times that. The labels are those of `distill.labels` for
+        the returned array.
 
     Raises
     ------
@@ -94,9 +96,9 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     Book: thm-nearest. Improves on Chen, Huang and Weng (2024), Cor. 4.1.1, see `nearest_pseudoinverse`. To store the
     set in a shorter dtype, round these features first and compute the labels from the rounded ones.
 
-    Departures from the textbook formula: the parts taken away and added are applied to `Phi_0`, so that what need not
-    move keeps its bits; right singular vectors are sought in the orthogonal complement of Q, where those of singular
-    value zero lie too; small singular values are raised, not dropped; the condition number is measured on the result.
+    Departures from the textbook formula: where nothing is truncated, `Phi_0` keeps its bits; right singular vectors are
+    sought in the orthogonal complement of Q, where those of singular value zero lie too; small singular values are
+    raised, not dropped; the condition number is measured on the result.
 
     Examples
     --------
@@ -112,23 +114,23 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     Q = _columns(xp, Phi_0, W, rtol)
     r = Q.shape[1]
     if r == 0:
-        return xp.asarray(Phi_0, copy=True)  # W = 0: with labels zero, every set is exact
-    size, W = float(xp.linalg.svdvals(Phi_0)[0]), Q @ (Q.mT @ W)
+        return 1 * Phi_0  # a copy: for W = 0, with labels zero, every set is exact
+    size, W = _number(xp.linalg.svdvals(Phi_0)[0]), Q @ (Q.mT @ W)
     if size == 0:
         raise ValueError("Phi_0 is zero, it has no scale to keep; take orthonormal rows that span W, times a scale")
     U, s, V = _outside(xp, Phi_0, Q)
     c = min(Phi_0.shape) - r  # as many directions outside Q as an exact set has room for
-    Phi_S = Phi_0 - (U[:, c:] * s[c:]) @ V[:, c:].mT
+    nothing_to_drop, s, V, F = not bool(xp.any(s[c:] > 0)), s[:c], V[:, :c], Phi_0 @ Q
+    Phi_S = 1 * Phi_0 if nothing_to_drop else F @ Q.mT + (U[:, :c] * s) @ V.mT
     condition, missing, _ = _span(xp, Phi_S, W)
     if condition <= limit and missing <= _rounding(xp, W, condition):
         return Phi_S
     # The rows determine Q by the part of F = Phi_0 Q outside the span of U, (I - U U^T) F = A diag(h) B^T: raise small
     # h and small s to tau ||Phi_0||. Columns of U with s = 0 are free: taken orthogonal to F they leave h largest.
     # QR gives orthonormal columns also where what is left of F is zero or rank deficient.
-    c_0, F = int(xp.sum(xp.astype(s[:c] > 0, xp.int64))), Phi_0 @ Q
+    c_0 = int(xp.sum(xp.astype(s > 0, xp.int64)))
     basis = xp.linalg.qr(xp.concat([U[:, :c_0], F, U[:, c_0:c]], axis=1))[0]
     rest, U = basis[:, c_0 : c_0 + r], xp.concat([U[:, :c_0], basis[:, c_0 + r :]], axis=1)
-    s, V = s[:c], V[:, :c]
     A, h, Bh = xp.linalg.svd(rest.mT @ F)
     tau = 1 / limit
     while tau < 4:  # from tau = 1 on, the condition number is below 2.62, the square of the golden ratio
@@ -238,7 +240,7 @@ def nearest_given_labels(Phi_0, W, Y_S, *, max_condition=None, rtol=None):
             "is allowed): no features fit them; project them, Y_S W^+ W, or take predictions of the model"
         )
     if r == 0:
-        return xp.asarray(Phi_0, copy=True)
+        return 1 * Phi_0  # a copy: W = 0 and Y_S = 0
     U, s, V = _outside(xp, Phi_0, Q)
     c = min(Phi_0.shape) - r
     Phi_S = F @ Q.mT + (U[:, :c] * s[:c]) @ V[:, :c].mT
@@ -306,12 +308,12 @@ def nearest_pseudoinverse(Phi_0, W, Y_S, lam_S=0.0, *, rtol=None):
     D = D + Z - (Z @ Y_S) @ Y_pinv
     U, s, Vh = xp.linalg.svd(D, full_matrices=False)
     r = int(xp.sum(xp.astype(s > _rank_rtol(xp, D, rtol) * s[0], xp.int64)))
+    _warn_dropped(xp, W, (U[:, r:] * s[r:]) @ (Vh[r:, :] @ Y_S))
     U, s, Vh = U[:, :r], s[:r], Vh[:r, :]
-    _warn_lost(xp, W, (U * s) @ (Vh @ Y_S))
     a = 2 * math.sqrt(lam_S) * s  # t / (t^2 + lam) = s has real roots for a <= 1, that is lam_S <= 1/(4 s^2)
-    if r and float(a[0]) > 1 + 64 * float(xp.finfo(s.dtype).eps):
+    if r and _number(a[0]) > 1 + 64 * float(xp.finfo(s.dtype).eps):
         raise ValueError(
-            f"lam_S = {lam_S:.6g} exceeds 1/(4 s_max^2) = {(0.5 / float(s[0])) ** 2:.6g}, s_max the largest singular "
+            f"lam_S = {lam_S:.6g} exceeds 1/(4 s_max^2) = {(0.5 / _number(s[0])) ** 2:.6g}, s_max the largest singular "
             "value of D; scale Y_S up, or pass a smaller lam_S"
         )
     q = xp.sqrt(xp.where(a < 1, (1 - a) * (1 + a), xp.zeros_like(a)))  # sqrt(1 - 4 lam s^2) without cancellation
@@ -322,16 +324,15 @@ def _columns(xp, Phi_0, W, rtol):
     """Orthonormal basis Q (p, r) of the columns of W; refuses fewer points than r."""
     if Phi_0.shape[1] != W.shape[0]:
         raise ValueError(f"Phi_0 has {Phi_0.shape[1]} features and W has {W.shape[0]} rows; they must match")
-    U, s, _ = xp.linalg.svd(W, full_matrices=False)
+    U, s, Vh = xp.linalg.svd(W, full_matrices=False)
     r = int(xp.sum(xp.astype(s > _rank_rtol(xp, W, rtol) * s[0], xp.int64)))
     if Phi_0.shape[0] < r:
         raise ValueError(
-            f"Phi_0 has {Phi_0.shape[0]} rows and W has rank {r} (number {r} is {float(s[r - 1] / s[0]):.2g} of "
+            f"Phi_0 has {Phi_0.shape[0]} rows and W has rank {r} (number {r} is {_number(s[r - 1] / s[0]):.2g} of "
             f"its largest singular value): no exact set has fewer points; use {r} rows or a model of lower rank"
         )
-    Q = U[:, :r]
-    _warn_lost(xp, W, Q @ (Q.mT @ W))
-    return Q
+    _warn_dropped(xp, W, (U[:, r:] * s[r:]) @ Vh[r:, :])
+    return U[:, :r]
 
 
 def _outside(xp, Phi_0, Q):
@@ -340,13 +341,12 @@ def _outside(xp, Phi_0, Q):
     if r == p:
         empty = Phi_0[:, :0]
         return empty, Phi_0[0, :0], Q[:, :0]
-    N = Phi_0 - (Phi_0 @ Q) @ Q.mT
-    N = N - (N @ Q) @ Q.mT  # twice: the first pass leaves eps ||Phi_0|| of Q behind
-    # QR gives orthonormal columns whatever the rank; the first r span Q, so the others are its complement.
-    rows = N.mT if m < p - r else xp.eye(p, dtype=N.dtype, device=device(N))
+    # QR gives orthonormal columns whatever the rank: the first r span Q, the others, E, what is outside it. Projecting
+    # the rows themselves would leave eps ||Phi_0|| of Q in them, and their singular vectors in its span.
+    rows = Phi_0.mT if m < p - r else xp.eye(p, dtype=Q.dtype, device=device(Q))
     E = xp.linalg.qr(xp.concat([Q, rows], axis=1))[0][:, r:]
-    U, s, Vh = xp.linalg.svd(N @ E, full_matrices=False)
-    rounding = _rtol(xp, Phi_0, None) * float(xp.linalg.svdvals(Phi_0)[0])
+    U, s, Vh = xp.linalg.svd(Phi_0 @ E, full_matrices=False)
+    rounding = _rtol(xp, Phi_0, None) * _number(xp.linalg.svdvals(Phi_0)[0])
     return U, xp.where(s > rounding, s, xp.zeros_like(s)), E @ Vh.mT
 
 
@@ -354,7 +354,7 @@ def _span(xp, Phi_S, W):
     """Condition number of the rows, the fraction of W outside their span, and their rank, as a refit will meet them."""
     _, t, Vh = xp.linalg.svd(Phi_S, full_matrices=False)
     rank = int(xp.sum(xp.astype(t > _rtol(xp, Phi_S, None) * t[0], xp.int64)))
-    condition = float(t[0]) / float(t[rank - 1]) if rank else 1.0
+    condition = _number(t[0]) / _number(t[rank - 1]) if rank else 1.0
     return condition, _relative(xp, W - Vh[:rank, :].mT @ (Vh[:rank, :] @ W), W), rank
 
 
@@ -363,7 +363,7 @@ def _regularized_pinv(xp, A, lam, rtol):
     U, t, Vh = xp.linalg.svd(A, full_matrices=False)
     rank = int(xp.sum(xp.astype(t > rtol * t[0], xp.int64)))
     U, t, Vh = U[:, :rank], t[:rank], Vh[:rank, :]
-    return (Vh.mT / (t + lam / t)) @ U.mT, float(t[0]) / float(t[-1]) if rank else 1.0
+    return (Vh.mT / (t + lam / t)) @ U.mT, _number(t[0]) / _number(t[-1]) if rank else 1.0
 
 
 def _max_condition(xp, A, max_condition):
@@ -390,8 +390,8 @@ def _rounding(xp, A, condition):
     return min(100 * eps * condition, math.sqrt(eps))
 
 
-def _warn_lost(xp, W, kept):
-    lost = _relative(xp, W - kept, W)
+def _warn_dropped(xp, W, part):
+    lost = _relative(xp, part, W)
     if lost > 100 * float(xp.finfo(W.dtype).eps):
         warnings.warn(f"the rank cutoff drops a fraction {lost:.2g} of W; pass a smaller rtol to keep it", stacklevel=3)
 
@@ -411,5 +411,10 @@ def _relative(xp, A, B):
 
 def _norm(xp, A):
     """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = float(xp.max(xp.abs(A)))
-    return size * math.sqrt(float(xp.sum((A / size) ** 2))) if size else 0.0
+    size = _number(xp.max(xp.abs(A)))
+    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
+
+
+def _number(A):
+    """A 0-d array as a plain number, without its gradient."""
+    return float(A.detach() if hasattr(A, "detach") else A)

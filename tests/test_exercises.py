@@ -36,6 +36,14 @@ ANSWERS = {
         ),
         "check_factor": ("1.001 * np.sqrt(1e3 / distill.largest_lam(W, np.eye(10)))", ["1.0", "1e3"]),
     },
+    "04_realistic": {
+        "check_distance": ("3.0", ["4.0", "5.0"]),  # 4.0 keeps the smaller singular value, 5.0 keeps neither
+        "check_nearest": (
+            "lambda P, W: (lambda I, U, s, V: I + (U * np.where(np.arange(len(s)) < len(P) - 2, s, 0)) @ V)("
+            "P @ W @ np.linalg.pinv(W), *np.linalg.svd(P - P @ W @ np.linalg.pinv(W), full_matrices=False))",
+            ["lambda P, W: P @ W @ np.linalg.pinv(W)", "lambda P, W: P"],  # nothing outside the span; nothing moved
+        ),
+    },
 }
 
 

@@ -1,6 +1,4 @@
-"""ddref.nearest: exact sets refitted by an oracle, a bound that an independent optimiser cannot beat, refusals by name."""
-
-import warnings
+"""ddref.nearest: exact sets refitted by an oracle, a bound that an optimiser cannot beat, refusals by name."""
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from ddref.measure import tolerance
 P, R = 24, 4
 
 
-def outside(Phi_0, W, rtol=1e-8):
+def outside(Phi_0, W, rtol=1e-5):
     """Orthonormal basis of W's columns and Phi_0 in a basis of their complement, from one full SVD: the obvious way."""
     U, s, _ = np.linalg.svd(W)
     r = int(np.sum(s > rtol * s[0]))
@@ -104,6 +102,22 @@ def test_a_start_that_cannot_carry_w_is_repaired_and_the_textbook_formula_is_wro
         assert error(W_T, W) > 0.1  # silently wrong
 
 
+def test_no_more_directions_are_raised_than_are_missing(nx, rng):
+    """12 rows: 5 outside W, 2 inside, 5 of zeros; 3 + 9 directions are needed, so 1 is missing inside and 4 outside."""
+    W = conditioned(rng, P, 3, 2)
+    Q, _, E = outside(np.zeros((1, P)), W)
+    Phi_0 = np.zeros((12, P))
+    Phi_0[:5] = np.linalg.qr(rng.normal(size=(P - 3, 5)))[0].T @ E.T
+    Phi_0[5:7] = Q[:, :2].T
+    Phi_0, W = nx.asarray(Phi_0[rng.permutation(12)]), nx.asarray(W)
+    limit = 100.0
+    Phi_S = nearest.nearest(Phi_0, W, max_condition=limit)
+    t = np.linalg.svd(numpy64(Phi_S), compute_uv=False)
+    assert np.allclose(t[:7], 1, atol=1e-3) and np.allclose(t[7:], t[-1], rtol=1e-4)
+    assert np.linalg.norm(numpy64(Phi_S) - numpy64(Phi_0)) == pytest.approx(np.sqrt(5) * t[-1], rel=1e-3)
+    assert 1 / limit <= t[-1] * (1 + 1e-3) and t[-1] <= 2.01 / limit
+
+
 @pytest.mark.parametrize("max_condition", [3, 30, 1e3, 1e6, 1e9])
 @pytest.mark.parametrize("m", [R, 2 * R, P, P + 5])
 def test_the_condition_number_stays_under_the_one_asked_for_and_distance_falls_with_it(rng, m, max_condition):
@@ -161,23 +175,26 @@ def test_the_rank_cutoff_of_w_is_1e_10_and_what_it_drops_is_said(rng):
 
 
 def competitor(Phi_0, W, seed):
-    """Nearest exact set by penalised L-BFGS over (Phi, alpha) with W = Phi^T alpha, made feasible at the end."""
+    """Nearest exact set by L-BFGS over the dual coefficients alpha, ``W = Phi^T alpha``; it knows no singular vector.
+
+    For one alpha the nearest Phi is ``Phi_0 + alpha L^T`` with ``L = (W - Phi_0^T alpha) (alpha^T alpha)^-1``, and the
+    derivative of the squared distance is ``-2 Phi L``.
+    """
     optimize = pytest.importorskip("scipy.optimize")
-    rng, (m, p), k = np.random.default_rng(seed), Phi_0.shape, W.shape[1]
+    rng, (m, k) = np.random.default_rng(seed), (len(Phi_0), W.shape[1])
 
-    def objective(x, weight):
-        Phi, alpha = x[: m * p].reshape(m, p), x[m * p :].reshape(m, k)
-        D, E = Phi - Phi_0, Phi.T @ alpha - W
-        value = np.sum(D**2) + weight * np.sum(E**2)
-        return value, np.concatenate([(2 * D + 2 * weight * alpha @ E.T).ravel(), (2 * weight * Phi @ E).ravel()])
+    def nearest_for(alpha):
+        L = np.linalg.solve(alpha.T @ alpha, (W - Phi_0.T @ alpha).T).T
+        return Phi_0 + alpha @ L.T, L
 
-    start = Phi_0 if seed == 0 else Phi_0 + rng.normal(size=(m, p)) * np.abs(Phi_0).mean()
-    x = np.concatenate([start.ravel(), (np.linalg.pinv(start.T) @ W + 0.1 * rng.normal(size=(m, k))).ravel()])
-    for weight in 10.0 ** np.arange(-1, 7):
-        options = {"maxiter": 3000, "maxfun": 6000, "ftol": 1e-15}
-        x = optimize.minimize(objective, x, args=(weight,), jac=True, method="L-BFGS-B", options=options).x
-    Phi, alpha = x[: m * p].reshape(m, p), x[m * p :].reshape(m, k)
-    return Phi + np.linalg.pinv(alpha).T @ (W - Phi.T @ alpha).T  # the smallest step to Phi^T alpha = W
+    def objective(x):
+        Phi, L = nearest_for(x.reshape(m, k))
+        return np.sum((Phi - Phi_0) ** 2), (-2 * Phi @ L).ravel()
+
+    alpha = np.linalg.pinv(Phi_0.T) @ W if seed == 0 else rng.normal(size=(m, k))
+    options = {"maxiter": 5000, "maxfun": 20000, "ftol": 1e-15, "gtol": 1e-10}
+    best = optimize.minimize(objective, alpha.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return nearest_for(best.x.reshape(m, k))[0]
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 2), (4, 7, 3), (5, 6, 2), (2, 5, 2), (1, 4, 1), (4, 9, 1)])
@@ -188,7 +205,8 @@ def test_an_independent_optimiser_never_beats_the_bound_and_comes_close(shape):
     low, found = nearest.nearest_lower_bound(Phi_0, W), []
     for seed in (0, 1):
         Phi_S = competitor(Phi_0, W, seed)
-        assert error(refit(Phi_S, distill.labels(Phi_S, W), 0.0)[0], W) < 1e-10  # its sets are exact
+        # its sets are exact, as far as rounding lets one see where a start runs off to ill-conditioned ones
+        assert error(refit(Phi_S, Phi_S @ W, 0.0)[0], W) < (1e-10 if seed == 0 else 1e-4)
         found.append(np.linalg.norm(Phi_S - Phi_0))
     assert min(found) >= low * (1 - 1e-9)
     assert min(found) <= low * 1.01 + 1e-9  # a real competitor, or the test would prove nothing
@@ -313,7 +331,8 @@ def test_nearest_pseudoinverse_refuses_what_the_corollary_excludes(rng):
         nearest.nearest_pseudoinverse(Phi_0, W, Y_S * [1, 1, 0])
     with pytest.raises(ValueError, match="lam_S = -1.0 must be finite and not negative"):
         nearest.nearest_pseudoinverse(Phi_0, W, Y_S, -1)
-    assert not nearest.nearest_pseudoinverse(Phi_0, 0 * W, np.eye(5)[:, :3], 1e-3)[:3].any()  # W = 0: points of zero
+    zero = nearest.nearest_pseudoinverse(Phi_0, 0 * W, np.eye(5)[:, :3], 1e-3)[:3]  # W = 0: labelled points of zero
+    assert np.abs(zero).max() < 1e-12
 
 
 def test_labels_of_a_rank_deficient_model_do_not_confuse_the_published_choice(rng):
@@ -381,8 +400,10 @@ def test_nearest_is_exact_well_conditioned_and_at_the_bound_where_attained(dtype
     closed = textbook(numpy64(Phi_0), numpy64(W))
     if np.linalg.cond(closed) < limit / 2:  # attained, and within the limit
         assert distance <= low * (1 + 1e-6) + rounding
-    elif dtype == "float64":  # a wide margin: raised directions, at a few times 1 / limit each
-        assert distance <= low + 1e-3 * size
+    elif (
+        dtype == "float64"
+    ):  # raised directions, at worst by a few times 1 / sqrt(limit), as the condition is cond(s) cond(h)
+        assert distance <= low + 1e-2 * size
 
 
 @settings(max_examples=100, deadline=None)
@@ -398,6 +419,17 @@ def test_numpy_and_torch_agree(problem):
     assert error(B, A) < tolerance(max(1 / max(gap, 1e-6), 1), "float64")
     low = nearest.nearest_lower_bound(Phi_0, W)
     assert abs(nearest.nearest_lower_bound(torch.tensor(Phi_0), torch.tensor(W)) - low) < 1e-12 * np.linalg.norm(Phi_0)
+
+
+def test_gradients_flow_where_singular_values_are_distinct_and_are_nan_at_ties(rng):
+    torch = pytest.importorskip("torch")
+    A, W, Y = (torch.tensor(rng.normal(size=shape), requires_grad=True) for shape in ((5, 7), (7, 2), (5, 2)))
+    assert torch.autograd.gradcheck(nearest.nearest, (A, W))
+    assert torch.autograd.gradcheck(nearest.nearest_given_labels, (A, W, Y))
+    assert torch.autograd.gradcheck(lambda A, W, Y: nearest.nearest_pseudoinverse(A, W, Y, 1e-3), (A, W, Y))
+    tied = torch.eye(7, dtype=torch.float64)[:5].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nearest.nearest(tied, W.detach())[0, 0], tied)
+    assert not torch.isfinite(gradient).all()
 
 
 def test_arrays_stay_on_their_device():
@@ -460,9 +492,7 @@ def measured(X, y, W, m, lams=(0.0, 1e3)):
         errors.append(error(refit(Phi_S, distill.labels(Phi_S, W, lam_S), lam_S)[0], W))
     paper = []
     for Y_S in (Phi_0 @ W, one_hot):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it says what its rank cutoff drops; the error below judges
-            theirs = nearest.nearest_pseudoinverse(Phi_0, W, Y_S)
+        theirs = nearest.nearest_pseudoinverse(Phi_0, W, Y_S)
         assert error(refit(theirs, Y_S, 0.0)[0], W) <= 1e-8
         paper.append(error(theirs, Phi_0))
     low = nearest.nearest_lower_bound(Phi_0, W) / np.linalg.norm(Phi_0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import conditioned, error, refit
-from ddref import distill, krr, measure
+from ddref import distill, frontier, gauge, intercept, krr, labels_only, measure, nearest
 from ddref.measure import tolerance
 
 
@@ -219,6 +219,147 @@ def test_full_rank_features_under_the_hypothesis_of_proposition_4_1(rng):
     assert (
         np.linalg.matrix_rank(distill.features(W, one_hot(9, k), Z=W @ rng.normal(size=(k, 9)))) == k
     )  # dropped: Z in range(W)
+
+
+# -- chapter 4: choosing among the exact sets
+
+
+def test_nearest_set_attains_the_bound_and_nothing_beats_it(rng):
+    """The closed form with NumPy, the same from the package, and random exact features farther away."""
+    for m, p, k in ((3, 9, 3), (5, 9, 3), (8, 9, 2)):
+        W, Phi_0 = rng.normal(size=(p, k)), rng.normal(size=(m, p))
+        Q = np.linalg.qr(W)[0]
+        U, s, Vh = np.linalg.svd(Phi_0 - Phi_0 @ Q @ Q.T, full_matrices=False)
+        closed = Phi_0 @ Q @ Q.T + (U[:, : m - k] * s[: m - k]) @ Vh[: m - k]
+        Phi_S = nearest.nearest(Phi_0, W)
+        assert error(Phi_S, closed) < tolerance(np.linalg.cond(closed), "float64")
+        bound = np.linalg.norm(s[m - k :])
+        assert nearest.nearest_lower_bound(Phi_0, W) == pytest.approx(bound, rel=1e-10)
+        assert np.linalg.norm(Phi_S - Phi_0) == pytest.approx(bound, rel=1e-10)
+        for lam_S in (0.0, 0.3):
+            W_S, condition = refit(Phi_S, distill.labels(Phi_S, W, lam_S), lam_S)
+            assert error(W_S, W) < tolerance(max(condition, np.linalg.cond(Phi_S)), "float64")
+        for _ in range(200):  # C^T Phi_S inside the span of Q, for a random C
+            C = np.linalg.qr(rng.normal(size=(m, k)))[0]
+            other = Phi_0 - C @ (C.T @ Phi_0) @ (np.eye(p) - Q @ Q.T)
+            assert np.linalg.norm(other - Phi_0) >= bound * (1 - 1e-12)
+
+
+def test_the_nearest_set_is_not_attained_where_the_points_see_too_little_of_the_model(rng):
+    """Drop the rank condition: the plain formula fails, and exact sets come closer the worse they are conditioned."""
+    W = np.eye(4)[:, :1]
+    Phi_0 = rng.normal(size=(3, 4)) * np.array([0.0, 1, 1, 0])  # feature 1 is zero in all points; rank 2 of 3
+    assert nearest.nearest_lower_bound(Phi_0, W) == 0.0
+    with pytest.raises(ValueError, match="miss a fraction 1 of W"):
+        distill.labels(Phi_0, W)  # which is the plain formula here
+    moved = []
+    for limit in (1e2, 1e4, 1e6):
+        Phi_S = nearest.nearest(Phi_0, W, max_condition=limit)
+        assert error(refit(Phi_S, distill.labels(Phi_S, W), 0.0)[0], W) < tolerance(limit, "float64")
+        moved.append(error(Phi_S, Phi_0))
+    assert moved[0] > 20 * moved[1] > 400 * moved[2] > 0
+
+
+def test_nearest_for_given_labels_fits_them_and_asks_for_its_hypotheses(rng):
+    W, Phi_0 = rng.normal(size=(9, 3)), rng.normal(size=(6, 9))
+    Y_S = one_hot(6, 3)
+    Phi_S = nearest.nearest_given_labels(Phi_0, W, Y_S)
+    assert error(Phi_S @ W, Y_S) < tolerance(100, "float64")
+    assert error(refit(Phi_S, Y_S, 0.0)[0], W) < tolerance(np.linalg.cond(Phi_S), "float64")
+    assert np.linalg.norm(Phi_S - Phi_0) >= nearest.nearest_lower_bound(Phi_0, W)
+    low = W @ np.diag([1.0, 1, 0])  # rank 2: one-hot labels of three classes are outside its row space
+    with pytest.raises(ValueError, match="outside the row space of W"):
+        nearest.nearest_given_labels(Phi_0, low, Y_S)
+
+
+def test_the_published_choice_is_nearest_in_pseudo_inverses(rng):
+    """Paper Cor 4.1.1: exact, nearest among all D with D Y_S = W, yet farther than `nearest` in features."""
+    W, Phi_0 = rng.normal(size=(9, 3)), rng.normal(size=(6, 9))
+    Y_S = Phi_0 @ W
+    Phi_S = nearest.nearest_pseudoinverse(Phi_0, W, Y_S)
+    assert error(refit(Phi_S, Y_S, 0.0)[0], W) < tolerance(1e3, "float64")
+    D, D_0 = np.linalg.pinv(Phi_S), np.linalg.pinv(Phi_0)
+    off = np.eye(6) - Y_S @ np.linalg.pinv(Y_S)
+    for _ in range(50):
+        assert np.linalg.norm(D - D_0) <= np.linalg.norm(D + 0.1 * rng.normal(size=(9, 6)) @ off - D_0)
+    assert np.linalg.norm(Phi_S - Phi_0) > np.linalg.norm(nearest.nearest(Phi_0, W) - Phi_0)
+
+
+def test_labels_only_projects_the_model_onto_the_span(rng):
+    """Paper Thm 4.2: least-squares labels train the projection of W, and no labels come closer."""
+    W, Phi_S = rng.normal(size=(9, 3)), rng.normal(size=(5, 9))
+    fitted = labels_only.least_squares(Phi_S, W, 0.3)
+    projected = np.linalg.pinv(Phi_S) @ Phi_S @ W
+    W_S, _ = refit(Phi_S, fitted.Y_S, 0.3)
+    assert error(W_S, projected) < tolerance(1e3, "float64")
+    assert fitted.parameters == pytest.approx(error(projected, W), rel=1e-10)
+    for _ in range(50):
+        other, _ = refit(Phi_S, fitted.Y_S + 0.1 * rng.normal(size=(5, 3)), 0.3)
+        assert error(other, W) >= fitted.parameters
+
+
+def test_a_change_of_basis_keeps_the_model_where_the_labels_are_predictions_and_not_otherwise(rng):
+    W, Phi_S = rng.normal(size=(4, 2)), rng.normal(size=(7, 4))
+    M = rng.normal(size=(7, 7))
+    assert error(refit(M @ Phi_S, M @ Phi_S @ W, 0.0)[0], W) < tolerance(np.linalg.cond(M @ Phi_S), "float64")
+    beside = (np.eye(7) - Phi_S @ np.linalg.pinv(Phi_S)) @ rng.normal(size=(7, 2))
+    Y_S = Phi_S @ W + beside
+    assert error(refit(Phi_S, Y_S, 0.0)[0], W) < tolerance(100, "float64")
+    assert error(refit(M @ Phi_S, M @ Y_S, 0.0)[0], W) > 0.01
+    with pytest.raises(ValueError, match="trains a model"):
+        gauge.change_of_basis(Phi_S, Y_S, M)
+    orthogonal = np.linalg.qr(M)[0]
+    for lam_S in (0.0, 0.4):
+        before, after = refit(Phi_S, Y_S, lam_S)[0], refit(orthogonal @ Phi_S, orthogonal @ Y_S, lam_S)[0]
+        assert error(after, before) < tolerance(100, "float64")
+
+
+# -- chapter 5: fewer points, intercepts, every lambda
+
+
+def test_the_frontier_is_the_best_model_of_its_rank(rng):
+    Phi, Y, lam = rng.normal(size=(60, 8)) * np.logspace(0, -2, 8), rng.normal(size=(60, 4)), 0.1
+    W, G = krr.fit(Phi, Y, lam), Phi.T @ Phi
+
+    def objective(V):
+        return np.linalg.norm(Phi @ V - Y) ** 2 + lam * np.linalg.norm(V) ** 2
+
+    w, E = np.linalg.eigh(G + lam * np.eye(8))
+    s = np.linalg.svd((E * np.sqrt(w)) @ E.T @ W, compute_uv=False)
+    U, t, Vh = np.linalg.svd(W, full_matrices=False)
+    for m in (1, 2, 3):
+        best, excess = frontier.truncate(W, m, G, lam)[:2]
+        assert np.linalg.matrix_rank(best) == m
+        assert objective(best) - objective(W) == pytest.approx(np.sum(s[m:] ** 2), rel=1e-9)
+        assert excess == pytest.approx(np.sum(s[m:] ** 2), rel=1e-9)
+        assert objective((U[:, :m] * t[:m]) @ Vh[:m]) > objective(best)
+        for _ in range(50):
+            other = best + 0.1 * rng.normal(size=(8, m)) @ rng.normal(size=(m, 4)) @ np.linalg.pinv(best) @ best
+            assert objective(other) >= objective(best)
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 0.7])
+def test_sets_for_a_model_with_an_intercept(rng, lam_S):
+    """r + 1 points, by scikit-learn; one point fewer has centred features of too low a rank."""
+    from sklearn.linear_model import LinearRegression, Ridge
+
+    W, b = conditioned(rng, 6, 3, 3, rank=2), rng.normal(size=(1, 3))
+    Phi_S, Y_S, lam = intercept.exact_set(rng.normal(size=(3, 6)), W, b, lam_S, choose=nearest.nearest)
+    model = (Ridge(lam, solver="svd") if lam else LinearRegression()).fit(Phi_S, Y_S)
+    assert error(model.coef_.T, W) < 1e-9 and error(model.intercept_[None], b) < 1e-9
+    with pytest.raises(ValueError, match="no exact set has fewer than 3 points"):
+        intercept.exact_set(rng.normal(size=(2, 6)), W, b, lam_S)
+
+
+def test_one_set_for_every_lambda_and_none_smaller_than_the_krylov_space(rng):
+    Phi, Y = conditioned(rng, 40, 7, 10, rank=5), rng.normal(size=(40, 2))
+    Phi_S, Y_S = frontier.every_lambda(Phi, Y)[:2]
+    assert Phi_S.shape == (5, 7)
+    for lam in (0.0, 1e-3, 1.0, 1e3):
+        assert error(refit(Phi_S, Y_S, lam)[0], krr.fit(Phi, Y, lam)) < tolerance(1e3, "float64")
+    smaller = distill.features(krr.fit(Phi, Y, 1.0), np.eye(2))  # exact at one lambda only
+    assert error(refit(smaller, np.eye(2), 0.0)[0], krr.fit(Phi, Y, 1.0)) < tolerance(100, "float64")
+    assert error(refit(smaller, np.eye(2), 0.01)[0], krr.fit(Phi, Y, 1.01)) > 1e-3
 
 
 # -- the appendix of the paper, Theorems C.1 and C.2, in our notation (rows are samples)

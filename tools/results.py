@@ -108,7 +108,7 @@ def realistic(name, root):
 
 
 def storage(X, X_test, data, W):
-    """Each kind of set stored in 16 or 8 bits, then trained on; labels as they were, or computed again from what is stored."""
+    """Each kind of set stored in 16 or 8 bits, then trained on; labels as they were, or from what is stored."""
 
     def eight_bits(A):  # one linear scale for the whole array, as an image file has
         low, high = A.min(), A.max()
