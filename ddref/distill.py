@@ -155,7 +155,8 @@ def labels(Phi_S, W, lam_S=0.0, *, rtol=None, span_tol=None):
     Raises
     ------
     ValueError
-        When the rows do not span the columns of `W`; the message names the missing fraction.
+        When the rows do not span the columns of `W`; the message names the missing fraction. Only the part of `W`
+        below its rank cutoff may be missing (see `rank_report`), and a warning says so.
 
     Notes
     -----
@@ -178,11 +179,10 @@ def labels(Phi_S, W, lam_S=0.0, *, rtol=None, span_tol=None):
     kept = xp.astype(keep, t.dtype)
     inside = Vh @ W * kept[:, None]  # coordinates of W in the row space of Phi_S
     missing = _norm(xp, W - Vh.mT @ inside) / (_norm(xp, W) or 1.0)
-    if span_tol is None:
-        eps = float(xp.finfo(t.dtype).eps)
-        t_min = _number(xp.min(xp.where(keep, t, t[0])))
-        span_tol = min(100 * eps * _number(t[0]) / t_min if t_min else 0.0, math.sqrt(eps))
-    if missing > span_tol:
+    t_min, eps = _number(xp.min(xp.where(keep, t, t[0]))), float(xp.finfo(t.dtype).eps)
+    condition = _number(t[0]) / t_min if t_min else 0.0
+    span_tol = min(100 * eps * condition, math.sqrt(eps)) if span_tol is None else span_tol
+    if missing > span_tol and _lost(xp, W, lambda A: A - Vh.mT @ (Vh @ A * kept[:, None]), span_tol, condition):
         r, rank_S = minimal_points(W), int(xp.sum(xp.astype(keep, xp.int64)))
         raise ValueError(
             f"the {Phi_S.shape[0]} rows of Phi_S (rank {rank_S}) miss a fraction {missing:.3g} of W (rank {r}), more "
@@ -323,14 +323,14 @@ def _carrier(xp, W, Y_S, Z):
     if Z is not None and tuple(Z.shape) != (p, m):
         raise ValueError(f"Z must have shape (p, m) = ({p}, {m}), it is {tuple(Z.shape)}")
     U, t, Vh = xp.linalg.svd(Y_S, full_matrices=False)
-    keep = t > _rtol(xp, Y_S, None) * t[0]
+    keep = t > _rank_rtol(xp, Y_S, None) * t[0]  # predictions of a model have its rank, and its rounding
     inverse = xp.where(keep, 1 / xp.where(keep, t, xp.ones_like(t)), xp.zeros_like(t))
     Y_pinv = (Vh.mT * inverse) @ U.mT
     D = W @ Y_pinv
     missing = _norm(xp, D @ Y_S - W) / (_norm(xp, W) or 1.0)
     eps, condition = float(xp.finfo(t.dtype).eps), _number(t[0] * xp.max(inverse))
     limit = min(100 * eps * condition, math.sqrt(eps))  # what rounding in Y_S explains
-    if missing > limit:
+    if missing > limit and _lost(xp, W, lambda A: A @ Y_pinv @ Y_S - A, limit, condition):
         r, r_Y = minimal_points(W), minimal_points(Y_S)
         raise ValueError(
             f"the labels cannot carry W: a fraction {missing:.3g} of it is lost in W Y_S^+ Y_S (at most {limit:.2g} is "
@@ -338,6 +338,22 @@ def _carrier(xp, W, Y_S, Z):
             "those of W"
         )
     return D if Z is None else D + Z - (Z @ Y_S) @ Y_pinv
+
+
+def _lost(xp, W, part, limit, condition):
+    """Whether `part`, what the set misses, takes more from W than rounding and what is below W's rank cutoff explain.
+
+    Warns where it is not lost but the cutoff was needed. What the cutoff discards also tilts spans computed from W.
+    """
+    U, s, Vh = xp.linalg.svd(W, full_matrices=False)
+    r = int(xp.sum(xp.astype(s > _rank_rtol(xp, W, None) * s[0], xp.int64)))
+    tilt = 10 * condition * _number(s[r] / s[0]) if 0 < r < s.shape[0] else 0.0
+    limit = min(limit + tilt, math.sqrt(float(xp.finfo(s.dtype).eps)))
+    if _norm(xp, part((U[:, :r] * s[:r]) @ Vh[:r, :])) > limit * _norm(xp, W):
+        return True
+    fraction = _norm(xp, part(W)) / _norm(xp, W)
+    warnings.warn(f"a fraction {fraction:.2g} of W, below its rank cutoff, is lost; see rank_report", stacklevel=4)
+    return False
 
 
 def _branches(signs, r, lam_S):

@@ -14,7 +14,7 @@ import warnings
 from array_api_compat import array_namespace, device
 
 W_RTOL = 1e-10  # default cutoff for the rank of W: below it, singular values of a fitted W are rounding
-MAX_CONDITION = {64: 1e6, 32: 1e4}  # default limit by bits of the dtype, see nearest
+MAX_CONDITION = {64: 1e6, 32: 1e3}  # default limit by bits of the dtype, see nearest
 
 
 # -- input checks (the same lines in every room, so that each can be copied alone)
@@ -61,8 +61,8 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     """Features nearest to `Phi_0` among all exact distilled sets of `W`, labels free, for any ``lam_S >= 0``.
 
     ``Phi_0 Q Q^T + trunc_{m-r}(Phi_0 (I - Q Q^T))``, Q (p, r) an orthonormal basis of the columns of `W`. Where this
-    minimum is not attained, or only by features too ill conditioned to be stored and trained on, the nearest
-    well-conditioned ones that the same singular vectors give: still an exact set, a little further away.
+    minimum is not attained, or only by features too ill conditioned to be stored and trained on, well-conditioned ones
+    with the same singular vectors: still an exact set, a little farther away.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     max_condition : float, optional
         Largest condition number of the returned features, at least 3. Rounding makes a relative error of about
         ``max_condition * eps`` in the retrained model, and storing in a shorter dtype one of ``max_condition`` times
-        that dtype's eps. Default: 1e6 in float64 (errors of about 1e-10), 1e4 in float32 (about 1e-3). A larger
+        that dtype's eps. Default: 1e6 in float64 (errors of about 1e-10), 1e3 in float32 (about 1e-4). A larger
         limit moves the points less.
     rtol : float, optional
         Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or max(p, k) * eps where larger.

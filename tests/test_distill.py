@@ -304,6 +304,24 @@ def test_bad_input_is_refused_by_name(call, kind, message):
         call()
 
 
+def test_what_lies_below_the_rank_cutoff_of_w_may_be_missing_with_a_warning(rng):
+    W = np.diag([1.0, 0.5, 3e-12])[:, :3]
+    with pytest.warns(UserWarning, match="a fraction 2.7e-12 of W, below its rank cutoff, is lost"):
+        Y_S = distill.labels(np.eye(3)[:2], W)
+    assert error(refit(np.eye(3)[:2], Y_S, 0.0)[0], W) < 1e-11
+    with pytest.raises(ValueError, match="miss a fraction 2.68e-09 of W"):
+        distill.labels(np.eye(3)[:2], np.diag([1.0, 0.5, 3e-9]))
+
+
+def test_predictions_of_a_rank_deficient_model_serve_as_labels(rng):
+    W = conditioned(rng, 12, 4, 3, rank=2) + 1e-13 * rng.normal(size=(12, 4))  # rank 2, and rounding above eps
+    Y_S = rng.normal(size=(6, 12)) @ W
+    with pytest.warns(UserWarning, match="of W, below its rank cutoff, is lost"):
+        Phi_S = distill.features(W, Y_S)
+    assert np.linalg.matrix_rank(Phi_S, tol=1e-8) == 2
+    assert error(np.linalg.pinv(Phi_S, rcond=1e-8) @ Y_S, W) < 1e-11
+
+
 def test_span_tol_decides_how_much_of_w_may_be_missing(rng):
     W = np.array([[1.0], [1e-6]])
     with pytest.raises(ValueError, match="miss a fraction 1e-06 of W"):

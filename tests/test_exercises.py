@@ -36,6 +36,16 @@ ANSWERS = {
         ),
         "check_factor": ("1.001 * np.sqrt(1e3 / distill.largest_lam(W, np.eye(10)))", ["1.0", "1e3"]),
     },
+    "05_fewer_or_all": {
+        "check_tie": ("1.4", ["0.0", "3.0", "1.0"]),
+        "check_two": (
+            "([[2**0.5, 2**0.5, 0], [0, 0, 1]], [[2**0.5], [3]])",
+            [
+                "([[2, 0, 0], [0, 2, 0], [0, 0, 1]], [[1], [1], [3]])",  # three points
+                "([[1, 1, 0], [0, 0, 1]], [[2], [3]])",  # B right, G wrong
+            ],
+        ),
+    },
     "04_realistic": {
         "check_distance": ("3.0", ["4.0", "5.0"]),  # 4.0 keeps the smaller singular value, 5.0 keeps neither
         "check_nearest": (
