@@ -176,7 +176,7 @@ def path_against_one_fit(root):
 
 
 def picture(root):
-    """One image per class above, the ten distilled points below: the README's and the index page's picture."""
+    """The README's and the index page's picture: images, ten distilled points, and the nearest exact set of 500."""
     import matplotlib.pyplot as plt
 
     data = datasets.load("mnist", root)
@@ -186,18 +186,21 @@ def picture(root):
     Phi_S = distill.features(W, np.eye(10))
     scale = first.std() / Phi_S.std()  # points and labels scaled together: still exact
     Phi_S, Y_S = scale * Phi_S, scale * np.eye(10)
-    scores = [measure.accuracy(X_test @ krr.fit(*pair), data.y_test)
-              for pair in ((X, datasets.one_hot(data.y_train), LAM), (Phi_S, Y_S, 0))]  # fmt: skip
+    Phi_0 = X[np.concatenate([np.flatnonzero(data.y_train == c)[:50] for c in range(10)])]
+    near = nearest.nearest(Phi_0, W)
+    sets = ((X, datasets.one_hot(data.y_train), LAM), (Phi_S, Y_S, 0), (near, distill.labels(near, W), 0))
+    scores = [measure.accuracy(X_test @ krr.fit(*one), data.y_test) for one in sets]
     with plt.style.context("ddref.book"):
-        figure, axes = plt.subplots(2, 10, figsize=(7, 2.1), layout="none")
-        for row, images in zip(axes, (first, Phi_S), strict=True):
+        figure, axes = plt.subplots(3, 10, figsize=(7, 3.2), layout="none", gridspec_kw={"hspace": 0.5})
+        for row, images in zip(axes, (first, Phi_S, near[::50]), strict=True):
             for axis, image in zip(row, images, strict=True):
                 axis.imshow(image.reshape(28, 28), vmin=-2.8, vmax=2.8)
                 axis.set_xticks([])
                 axis.set_yticks([])
                 axis.grid(False)
         titles = (f"{len(X):,} images: ridge regression reads {scores[0]:.1%} of the test digits",
-                  f"these 10 points: the same model, {scores[1]:.1%}")  # fmt: skip
+                  f"these 10 points: the same model, {scores[1]:.1%}",
+                  f"500 images moved by {measure.relative_error(near, Phi_0):.2%}: also the same, {scores[2]:.1%}")  # fmt: skip
         for axis, title in zip(axes[:, 0], titles, strict=True):
             axis.set_title(title, fontsize=11)
         figure.savefig(ROOT / "chapters" / "images" / "ten_points.png", metadata={"Software": None})
