@@ -181,7 +181,8 @@ def labels(Phi_S, W, lam_S=0.0, *, rtol=None, span_tol=None):
     missing = _norm(xp, W - Vh.mT @ inside) / (_norm(xp, W) or 1.0)
     t_min, eps = _number(xp.min(xp.where(keep, t, t[0]))), float(xp.finfo(t.dtype).eps)
     condition = _number(t[0]) / t_min if t_min else 0.0
-    span_tol = min(100 * eps * condition, math.sqrt(eps)) if span_tol is None else span_tol
+    rounding = min(100 * eps * condition, math.sqrt(eps))
+    span_tol = rounding if span_tol is None else check_lam(span_tol, "span_tol")
     if missing > span_tol and _lost(xp, W, lambda A: A - Vh.mT @ (Vh @ A * kept[:, None]), span_tol, condition):
         r, rank_S = minimal_points(W), int(xp.sum(xp.astype(keep, xp.int64)))
         raise ValueError(
@@ -214,7 +215,8 @@ def features(W, Y_S, lam_S=0.0, *, Z=None, signs=None, rtol=None):
         what the points look like (with repeated one-hot labels and Z = 0, points repeat).
     signs : sequence of +1 and -1, optional
         Branch of the root for each non-zero singular value of D, largest first. Default: all +1, the
-        only choice at ``lam_S = 0``. Mixed branches are exact but lose ``t_max / t_min`` digits: a warning says so.
+        only choice at ``lam_S = 0``. Mixed branches are exact but lose ``log10(t_max / t_min)`` digits, as a warning
+        says.
     rtol : float, optional
         Singular values of D up to `rtol` times the largest count as zero, *before* they are inverted.
         Default as in `rank_report`: 1e-10, or max(p, m) * eps where larger. What is lost of W, if more than rounding,

@@ -7,6 +7,7 @@ Gradients flow through PyTorch inputs where the singular values involved are dis
 """
 
 import math
+import warnings
 from typing import NamedTuple
 
 from array_api_compat import array_namespace, device
@@ -167,8 +168,14 @@ def labels(Phi_S, W, b, lam_S=0.0, *, rtol=None, span_tol=None):
     if span_tol is None:
         eps = float(xp.finfo(W.dtype).eps)
         span_tol = min(100 * eps * size / _number(t[-1]), math.sqrt(eps)) if t.shape[0] else 0.0
+    span_tol = check_lam(span_tol, "span_tol")
     if missing > span_tol:
-        r = _rank(xp, W, None)
+        r, (A, s, Bh) = _rank(xp, W, None), xp.linalg.svd(W, full_matrices=False)
+        kept = (A[:, :r] * s[:r]) @ Bh[:r, :]  # W without what is below its rank cutoff
+        if _norm(xp, kept - Vh.mT @ (Vh @ kept)) <= span_tol * _norm(xp, W):
+            warnings.warn(f"a fraction {missing:.2g} of W, below its rank cutoff, is lost", stacklevel=2)
+            missing = 0.0
+    if missing > span_tol:
         raise ValueError(
             f"the {Phi_S.shape[0]} rows of Phi_S, centred (rank {t.shape[0]}), miss a fraction {missing:.3g} of W "
             f"(rank {r}), more than span_tol = {span_tol:.3g}: no labels make them exact with an intercept; use at "
@@ -235,7 +242,8 @@ def exact_set(Phi_0, W, b, lam_S=0.0, *, choose=None, rtol=None):
         of `W`: `nearest.nearest`, or ``lambda A, W: gauge.orthonormal(W, len(A))``. Default: `Phi_0` is kept, and must
         span `W` after centring.
     rtol : float, optional
-        Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or max(p, k) * eps where larger.
+        Rank cutoff of `W` relative to its largest singular value, for counting points. Default: 1e-10, or max(p, k) *
+        eps where larger. `choose` and the labels have their own.
 
     Returns
     -------

@@ -115,7 +115,9 @@ def fit(Phi, Y, lam, *, rtol=None):
     lam : float
         Regularisation, added to the diagonal as given: not scaled by n.
     rtol : float, optional
-        Rank cutoff relative to the largest singular value of the matrix decomposed. Default: max(shape) * eps.
+        Cutoff of the SVD relative to its largest singular value. Default: max(shape) * eps. A large system with
+        ``lam > 0`` is solved without a cutoff unless ``lam <= rtol * trace(Phi^T Phi)``; then it is relative to the
+        largest eigenvalue.
 
     Returns
     -------
@@ -177,7 +179,8 @@ def fit_dual(K, Y, lam, *, rtol=None):
     Raises
     ------
     ValueError, TypeError
-        Also when `K` is not square, not symmetric or not positive semi-definite.
+        Also when `K` is not square, not symmetric, or ``K + lam I`` is not positive definite. An indefinite `K` passes
+        where `lam` outweighs it.
 
     Notes
     -----
@@ -233,6 +236,8 @@ def path(G, B, lams, *, rtol=None):
     array([1. , 0.5])
     """
     xp = check_arrays(G=G, B=B)
+    if not hasattr(lams, "__iter__"):
+        raise TypeError(f"lams must be a sequence of numbers, got {type(lams).__name__}; for one value pass [lam]")
     lams = [check_lam(lam, "a value of lams") for lam in lams]
     if not lams:
         raise ValueError("lams is empty")
@@ -298,6 +303,8 @@ def gram(Phi, Y=None, *, chunk=8192):
     xp = check_arrays(Phi=Phi, Y=Y)
     if Y is not None:
         _check_rows(Phi, Y)
+    if not chunk >= 1:
+        raise ValueError(f"chunk = {chunk} must be at least 1")
     if Phi.dtype == xp.float64:
         return Phi.mT @ Phi, None if Y is None else Phi.mT @ Y
     G, B = 0.0, 0.0

@@ -84,6 +84,8 @@ def relative_error(A, B):
     >>> relative_error(np.array([[2.2]]), np.array([[2.0]])) < 0.1 + 1e-12
     True
     """
+    if not (hasattr(A, "shape") and hasattr(B, "shape")):
+        raise TypeError(f"A and B must be NumPy or PyTorch arrays, got {type(A).__name__} and {type(B).__name__}")
     if tuple(A.shape) != tuple(B.shape):
         raise ValueError(f"A has shape {tuple(A.shape)} and B has {tuple(B.shape)}; they must match")
     A, B = (array_namespace(C).reshape(C, (1, -1)) for C in (A, B))
@@ -119,6 +121,8 @@ def accuracy(scores, classes):
     0.5
     """
     xp = check_arrays(scores=scores)
+    if not hasattr(classes, "shape"):
+        raise TypeError(f"classes must be an array of integers, got {type(classes).__name__}")
     if tuple(classes.shape) != (scores.shape[0],):
         raise ValueError(
             f"scores has {scores.shape[0]} rows, classes must have shape ({scores.shape[0]},), "
@@ -201,7 +205,9 @@ def verify(Phi_S, Y_S, lam_S, W, *, Phi_0=None):
     -----
     Book: eq-certificate. `W_S` is solved here from the SVD of `Phi_S`, by lines shared with nothing else in the
     package, so `condition` is that of `Phi_S`: largest over smallest singular value above max(m, p) * eps. A set
-    whose tolerance exceeds 1e-2 is never called exact.
+    whose tolerance exceeds 1e-2 is never called exact. The tolerance is for labels from the formula: labels with a
+    large part R outside the range of `Phi_S` lose up to ``condition^2 ||R|| / (||Phi_S|| ||W||)`` times eps more, and
+    may be reported as not exact.
 
     Examples
     --------

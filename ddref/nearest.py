@@ -82,9 +82,9 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     -------
     array (m, p)
         At distance `nearest_lower_bound` from `Phi_0` where the closed form is within `max_condition`: a copy of
-        `Phi_0`, to the last bit, when that can carry `W` already. Otherwise a little farther, each weak direction
-        raised to ``||Phi_0||_2 / max_condition`` or a few times that. The labels are those of `distill.labels` for
-        the returned array.
+        `Phi_0`, to the last bit, when that can carry `W` already. Otherwise a little farther: singular values of
+        the closed form below ``||Phi_0||_2 / max_condition`` are raised to it. The labels are those of
+        `distill.labels` for the returned array.
 
     Raises
     ------
@@ -125,21 +125,19 @@ def nearest(Phi_0, W, *, max_condition=None, rtol=None):
     condition, missing, _ = _span(xp, Phi_S, W)
     if condition <= limit and missing <= _rounding(xp, W, condition):
         return Phi_S
-    # The rows determine Q by the part of F = Phi_0 Q outside the span of U, (I - U U^T) F = A diag(h) B^T: raise small
-    # h and small s to tau ||Phi_0||. Columns of U with s = 0 are free: taken orthogonal to F they leave h largest.
-    # QR gives orthonormal columns also where what is left of F is zero or rank deficient.
-    c_0 = int(xp.sum(xp.astype(s > 0, xp.int64)))
-    basis = xp.linalg.qr(xp.concat([U[:, :c_0], F, U[:, c_0:c]], axis=1))[0]
-    rest, U = basis[:, c_0 : c_0 + r], xp.concat([U[:, :c_0], basis[:, c_0 + r :]], axis=1)
-    A, h, Bh = xp.linalg.svd(rest.mT @ F)
-    tau = 1 / limit
-    while tau < 4:  # from tau = 1 on, the condition number is below 2.62, the square of the golden ratio
-        more_s, more_h = (xp.where(x < tau * size, tau * size - x, xp.zeros_like(x)) for x in (s, h))
-        raised = Phi_S + (U * more_s) @ V.mT + ((rest @ A) * more_h) @ (Bh @ Q.mT)
+    # In the orthonormal coordinates [Q, V] the rows are [F, U diag(s)], with c + r = min(m, p) columns; of full column
+    # rank they span Q. Raising the small singular values of this matrix is the smallest change that bounds its
+    # condition number.
+    A, t, Bh = xp.linalg.svd(xp.concat([F, U[:, :c] * s], axis=1), full_matrices=False)
+    back = Bh @ xp.concat([Q, V], axis=1).mT
+    floor = 1.01 * size / limit
+    while floor < 4 * size:
+        more = xp.where(t < floor, floor - t, xp.zeros_like(t))
+        raised = Phi_S + (A * more) @ back
         condition, missing, rank = _span(xp, raised, W)  # measured, on the rows as returned
         if rank == c + r and condition <= limit and missing <= _rounding(xp, W, condition):
             return raised
-        tau = 2 * tau
+        floor = 2 * floor
     raise RuntimeError(f"no features with a condition number up to {limit:.3g} found, the last had {condition:.3g}")
 
 

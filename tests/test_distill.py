@@ -294,6 +294,7 @@ W_OK, Y_OK = np.eye(4)[:, :2], np.eye(2)
         ),
         (lambda: distill.labels(np.eye(4)[2:], W_OK), ValueError, "miss a fraction 1 of W"),
         (lambda: distill.labels(np.eye(4), W_OK, np.nan), ValueError, "lam_S = nan"),
+        (lambda: distill.labels(np.eye(4)[2:], W_OK, span_tol=np.nan), ValueError, "span_tol = nan"),
         (lambda: distill.labels(np.zeros((0, 4)), W_OK), ValueError, "Phi_S is empty"),
         (lambda: distill.minimal_points(np.ones(3)), ValueError, "W must have 2 dimensions"),
         (lambda: distill.largest_lam(W_OK, np.ones((1, 2))), ValueError, "the labels cannot carry W"),

@@ -230,6 +230,8 @@ PHI, Y_OK = np.ones((3, 2)), np.ones((3, 1))
         (lambda: krr.path(np.eye(2), np.ones((2, 1)), []), ValueError, "lams is empty"),
         (lambda: krr.path(np.eye(2), np.ones((2, 1)), [1.0, -1.0]), ValueError, "a value of lams = -1.0"),
         (lambda: krr.path(np.eye(3), np.ones((2, 1)), [1.0]), ValueError, "G has 3 rows and B has 2"),
+        (lambda: krr.path(np.eye(2), np.ones((2, 1)), 1.0), TypeError, "lams must be a sequence"),
+        (lambda: krr.gram(PHI.astype("float32"), chunk=-1), ValueError, "chunk = -1 must be at least 1"),
         (lambda: krr.gram(PHI, np.ones((4, 1))), ValueError, "Phi has 3 rows and Y has 4"),
     ],
 )

@@ -103,6 +103,8 @@ ONES = np.ones((3, 2))
     "call, kind, message",
     [
         (lambda: measure.relative_error(ONES, np.ones((2, 3))), ValueError, r"A has shape \(3, 2\) and B has \(2, 3\)"),
+        (lambda: measure.relative_error([1.0], [1.0]), TypeError, "A and B must be NumPy or PyTorch arrays, got list"),
+        (lambda: measure.accuracy(ONES, [0, 1, 0]), TypeError, "classes must be an array of integers, got list"),
         (lambda: measure.relative_error(ONES * np.nan, ONES), ValueError, "A contains NaN or Inf"),
         (lambda: measure.accuracy(ONES, np.zeros(2, dtype=int)), ValueError, r"classes must have shape \(3,\)"),
         (lambda: measure.accuracy(ONES, np.zeros(3)), TypeError, "classes must be integers"),

@@ -351,7 +351,7 @@ def test_sets_for_a_model_with_an_intercept(rng, lam_S):
         intercept.exact_set(rng.normal(size=(2, 6)), W, b, lam_S)
 
 
-def test_one_set_for_every_lambda_and_none_smaller_than_the_krylov_space(rng):
+def test_one_set_for_every_lambda(rng):
     Phi, Y = conditioned(rng, 40, 7, 10, rank=5), rng.normal(size=(40, 2))
     Phi_S, Y_S = frontier.every_lambda(Phi, Y)[:2]
     assert Phi_S.shape == (5, 7)
@@ -360,6 +360,29 @@ def test_one_set_for_every_lambda_and_none_smaller_than_the_krylov_space(rng):
     smaller = distill.features(krr.fit(Phi, Y, 1.0), np.eye(2))  # exact at one lambda only
     assert error(refit(smaller, np.eye(2), 0.0)[0], krr.fit(Phi, Y, 1.0)) < tolerance(100, "float64")
     assert error(refit(smaller, np.eye(2), 0.01)[0], krr.fit(Phi, Y, 1.01)) > 1e-3
+
+
+def test_the_krylov_space_counts_the_points_for_every_lambda(rng):
+    w = np.array([4.0, 4, 4, 1, 1, 0.25, 0])  # B sees the eigenvalues 4 and 1, not 0.25
+    U, V = np.linalg.qr(rng.normal(size=(40, 7)))[0], np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    Phi, Y = (U * np.sqrt(w)) @ V.T, U[:, [0, 1, 3]].sum(axis=1, keepdims=True)
+    G, B, lams = Phi.T @ Phi, Phi.T @ Y, (0.01, 0.3, 1.0, 30.0)
+    models = np.hstack([np.linalg.solve(G + lam * np.eye(7), B) for lam in lams])
+    N, s, _ = np.linalg.svd(np.hstack([np.linalg.matrix_power(G, j) @ B for j in range(7)]))
+    parts = [V[:, w == x] @ (V[:, w == x].T @ B) for x in (4.0, 1.0, 0.25)]
+    dimension = int(np.sum(s > 1e-10 * s[0]))
+    assert dimension == sum(np.linalg.norm(part) > 1e-10 for part in parts) == 2  # statement 4
+    assert np.linalg.matrix_rank(models, tol=1e-10) == 2  # statement 2
+    value, E = np.linalg.eigh(N[:, :2].T @ G @ N[:, :2])
+    root = E * np.sqrt(value)  # statement 3: T^(1/2) up to a rotation
+    Phi_S, Y_S = root.T @ N[:, :2].T, np.linalg.solve(root, N[:, :2].T @ B)
+    for lam, W in zip(lams, models.T, strict=True):
+        assert error(refit(Phi_S, Y_S, lam)[0][:, 0], W) < tolerance(1e3, "float64")
+    for _ in range(50):  # one point fewer misses some model
+        row = rng.normal(size=(1, 2)) @ N[:, :2].T
+        row = row / np.linalg.norm(row)
+        miss = np.linalg.norm(models - row.T @ (row @ models), axis=0) / np.linalg.norm(models, axis=0)
+        assert np.max(miss) > 1e-2
 
 
 # -- the appendix of the paper, Theorems C.1 and C.2, in our notation (rows are samples)
