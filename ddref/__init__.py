@@ -10,15 +10,19 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 __all__ = [
+    "conv",
     "datasets",
     "distill",
+    "fourier",
     "frontier",
     "gauge",
     "intercept",
     "krr",
     "labels_only",
+    "maps",
     "measure",
     "nearest",
+    "recipe",
 ]
 
 

@@ -1,22 +1,26 @@
-"""Images for the chapters: digits, a shipped sample of Fashion-MNIST, and the full MNIST and Fashion-MNIST.
+"""Images for the chapters: digits, a shipped sample of Fashion-MNIST, the full MNIST and Fashion-MNIST, CIFAR, yours.
 
 Every loader returns a `Dataset` of raw pixels; `standardize` and `one_hot` turn it into the `X` and `Y` of
 the formulas. Nothing is scaled, shuffled or encoded on the way in.
 
-The module needs NumPy alone. scikit-learn is imported inside `digits`; pooch, with tqdm for its progress bar,
-only when a file has to be downloaded.
+The module needs NumPy alone. scikit-learn is imported inside `digits`, Pillow inside `image_folder`; pooch, with
+tqdm for its progress bar, only when a file has to be downloaded.
 """
 
+import bz2
 import contextlib
 import gzip
 import hashlib
 import io
+import lzma
 import math
 import os
 import struct
+import tarfile
 import uuid
+import warnings
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +28,11 @@ import numpy as np
 __all__ = [
     "Dataset",
     "Standardized",
+    "cifar10",
+    "cifar100",
     "digits",
     "fashion_sample",
+    "image_folder",
     "load",
     "one_hot",
     "standardize",
@@ -38,7 +45,7 @@ class Dataset(NamedTuple):
 
     Attributes
     ----------
-    X_train, X_test : ndarray of uint8, (n, height, width)
+    X_train, X_test : ndarray of uint8, (n, height, width), or (n, height, width, 3) in colour
     y_train, y_test : ndarray of int64, (n,)
     class_names : tuple of str
         The name of class i is `class_names[i]`.
@@ -131,6 +138,46 @@ _CLASSES = {
         "Ankle boot",
     ),
 }
+
+
+class _Archive(NamedTuple):
+    file: str
+    md5: str
+    folder: str
+    train: tuple  # files of the archive
+    test: tuple
+    labels: int  # bytes before the pixels of an image; the last one counts
+    images: tuple  # of the training set, of the test set
+    names: str  # the file that names the classes
+    classes: int
+
+
+_CIFAR = {
+    "cifar-10": _Archive(
+        "cifar-10-binary.tar.gz",
+        "c32a1d4ab5d03f1284b67883e8d87530",
+        "cifar-10-batches-bin",
+        tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
+        ("test_batch.bin",),
+        1,
+        (50000, 10000),
+        "batches.meta.txt",
+        10,
+    ),
+    "cifar-100": _Archive(
+        "cifar-100-binary.tar.gz",
+        "03b5dce01913d631647c71ecec9e9cb8",
+        "cifar-100-binary",
+        ("train.bin",),
+        ("test.bin",),
+        2,
+        (50000, 10000),
+        "fine_label_names.txt",
+        100,
+    ),
+}
+_CIFAR_SERVER = "https://www.cs.toronto.edu/~kriz/"
+_CIFAR_LIMIT = 1 << 28  # bytes of a whole archive, unpacked: the official ones take 184 million
 
 _SAMPLE = Path(__file__).parent / "data" / "fashion_sample.npz"
 _SAMPLE_SHA256 = "6f8596ccb3e4234b48241378a3619d486e8d3455dc87b1a8de62d15de1b974d3"
@@ -293,10 +340,7 @@ def load(name, root=None, *, base_url=None, download=True):
     """
     if name not in _OFFICIAL:
         raise ValueError(f"unknown data set {name!r}: choose {' or '.join(map(repr, _OFFICIAL))}")
-    if base_url is not None and not str(base_url).startswith(("http://", "https://")):
-        raise ValueError(
-            f"base_url = {base_url!r} must begin with http:// or https://; pass a folder on this machine as root="
-        )
+    _check_url(base_url)
     folders, target = _folders(name, root)
     arrays = []
     for file in _OFFICIAL[name]:
@@ -311,6 +355,13 @@ def load(name, root=None, *, base_url=None, download=True):
                 f"{', '.join(map(str, folders))}: put it there, or pass download=True"
             )
     return _dataset(arrays, _CLASSES[name])
+
+
+def _check_url(base_url):
+    if base_url is not None and not str(base_url).startswith(("http://", "https://")):
+        raise ValueError(
+            f"base_url = {base_url!r} must begin with http:// or https://; pass a folder on this machine as root="
+        )
 
 
 def _folders(name, root):
@@ -393,10 +444,7 @@ def _known_as(sha256):
 
 def _download(name, file, folder, base_url):
     """Fetch one file into memory, verify it there, then save it: no unverified byte reaches `folder`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise OSError(f"cannot create {folder} for the download ({err}): pass root= a folder you can write to") from err
+    _make_folder(folder)
     failures = []
     for server in _SERVERS[name] if base_url is None else (base_url,):
         url = f"{str(server).rstrip('/')}/{file}.gz"
@@ -414,6 +462,13 @@ def _download(name, file, folder, base_url):
         + ". ".join(failures)
         + f". Try again later, pass base_url= another server, or put the official file in {folder}"
     )
+
+
+def _make_folder(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OSError(f"cannot create {folder} for the download ({err}): pass root= a folder you can write to") from err
 
 
 class _Limited(io.BytesIO):
@@ -466,6 +521,397 @@ def _save(body, path):
     for old in path.parent.glob(f".{path.name}.*.part"):  # `path` is there: what killed processes left can go
         with contextlib.suppress(OSError):
             old.unlink()
+
+
+# ---------------------------------------------------------------------------------------------------- CIFAR
+
+
+def cifar10(root=None, *, base_url=None, download=True):
+    """CIFAR-10: 60,000 colour images of 10 classes, from the official binary archive, downloaded when absent.
+
+    `cifar-10-binary.tar.gz` is looked for in `root/cifar-10` and in `root`; without `root`, where `load` looks. It
+    is accepted by its MD5 checksum and read as it is, without unpacking it to disk. No pickle is ever read.
+
+    Parameters
+    ----------
+    root : str or path, optional
+        Folder of the archive; created when it is downloaded.
+    base_url : str, optional
+        Download from this folder on the web instead of the address known here.
+    download : bool, default True
+        With False, a missing archive is an error.
+
+    Returns
+    -------
+    Dataset
+        Images uint8, (50000, 32, 32, 3) and (10000, 32, 32, 3), red, green, blue; batches in their order.
+
+    Raises
+    ------
+    ValueError
+        An archive that is damaged or not the official one; DDREF_DATA naming no folder.
+    FileNotFoundError
+        The archive is missing and `download` is False.
+    OSError, ImportError
+        It could not be downloaded; pooch is not installed.
+
+    References
+    ----------
+    A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+
+    Examples
+    --------
+    >>> from ddref.datasets import cifar10
+    >>> cifar10("no/such/folder", download=False)
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: cifar-10-binary.tar.gz is in none of no/such/folder/cifar-10, no/such/folder: put it there, or
+    pass download=True
+    """
+    return _cifar("cifar-10", root, base_url, download)
+
+
+def cifar100(root=None, *, base_url=None, download=True):
+    """CIFAR-100: 60,000 colour images of 100 classes, from the official binary archive, downloaded when absent.
+
+    The same as `cifar10`, with `cifar-100-binary.tar.gz`, in `root/cifar-100` or `root`. Classes are the 100 fine ones.
+
+    Parameters
+    ----------
+    root, base_url, download
+        See `cifar10`.
+
+    Returns
+    -------
+    Dataset
+        Images uint8, (50000, 32, 32, 3) and (10000, 32, 32, 3), red, green, blue.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, OSError, ImportError
+        As `cifar10`.
+
+    References
+    ----------
+    A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+
+    Examples
+    --------
+    >>> from ddref.datasets import cifar100
+    >>> cifar100(base_url="ftp://nowhere")
+    Traceback (most recent call last):
+        ...
+    ValueError: base_url = 'ftp://nowhere' must begin with http:// or https://; pass a folder on this machine as root=
+    """
+    return _cifar("cifar-100", root, base_url, download)
+
+
+def _cifar(name, root, base_url, download):
+    _check_url(base_url)
+    archive = _CIFAR[name]
+    folders, target = _folders(name, root)
+    path = next((folder / archive.file for folder in folders if (folder / archive.file).is_file()), None)
+    if path is None:
+        if not download:
+            raise FileNotFoundError(
+                f"{archive.file} is in none of {', '.join(map(str, folders))}: put it there, or pass download=True"
+            )
+        path = _download_archive(archive, target, base_url)
+    with open(path, "rb") as raw:
+        found = hashlib.file_digest(raw, "md5").hexdigest()
+    if found != archive.md5:
+        raise ValueError(
+            f"{path}: wrong checksum: MD5 {found}, expected {archive.md5}; delete or replace this file (a missing file "
+            "is downloaded), or pass another folder as root="
+        )
+    wanted = {f"{archive.folder}/{file}" for file in (*archive.train, *archive.test, archive.names)}
+    contents = dict(_tar_files(path, wanted.__contains__, _CIFAR_LIMIT))
+    if wanted - set(contents):
+        raise ValueError(f"{path} lacks {', '.join(sorted(wanted - set(contents)))}")
+    names = tuple(contents[f"{archive.folder}/{archive.names}"].decode("ascii").split())
+    if len(names) != archive.classes:
+        raise ValueError(f"{path}: {archive.names} names {len(names)} classes, expected {archive.classes}")
+    arrays = []
+    for files, n in zip((archive.train, archive.test), archive.images, strict=True):
+        content = b"".join(contents[f"{archive.folder}/{file}"] for file in files)
+        arrays += _cifar_records(content, archive, n, f"{path}: {', '.join(files)}")
+    return _dataset(arrays, names)
+
+
+def _cifar_records(content, archive, n, where):
+    """Images (n, 32, 32, 3) and classes (n,) from records of label bytes, then 1,024 red, green and blue pixels."""
+    size = archive.labels + 3 * 32 * 32
+    if len(content) != n * size:
+        raise ValueError(f"{where}: {len(content):,} bytes, expected {n:,} records of {size:,} bytes")
+    records = np.frombuffer(content, np.uint8).reshape(n, size)
+    y = records[:, archive.labels - 1]
+    if y.max() >= archive.classes:
+        raise ValueError(f"{where}: a class {y.max()}, expected 0 to {archive.classes - 1}")
+    return np.ascontiguousarray(records[:, archive.labels :].reshape(n, 3, 32, 32).transpose(0, 2, 3, 1)), y
+
+
+def _download_archive(archive, folder, base_url):
+    """Fetch an archive into memory, verify it there, then save it."""
+    _make_folder(folder)
+    url = f"{str(_CIFAR_SERVER if base_url is None else base_url).rstrip('/')}/{archive.file}"
+    try:
+        body = _fetch(url, limit=_CIFAR_LIMIT)
+        found = hashlib.md5(body).hexdigest()
+        if found != archive.md5:
+            raise ValueError(f"wrong checksum: MD5 {found}, expected {archive.md5}")
+    except (OSError, ValueError) as err:  # requests' errors are OSErrors or ValueErrors
+        raise OSError(
+            f"could not download {url}: {err}. Try again later, pass base_url= another server, or put the official "
+            f"file in {folder}"
+        ) from err
+    _save(body, folder / archive.file)
+    return folder / archive.file
+
+
+# ------------------------------------------------------------------------------------------- your own images
+
+_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+def image_folder(path, *, max_bytes=1 << 32):
+    """Images of your own: a folder, or a tar file of one, with `train/<class>/*.png` and `test/<class>/*.png`.
+
+    `.png`, `.jpg` and `.jpeg` in any case; other folders and files beside `train` and `test` are not looked at. A tar
+    file (plain, or compressed by gzip, bzip2 or xz) may hold the two in one outer folder; it is read in memory and
+    nothing is unpacked to disk. Names beginning with a dot, and Thumbs.db, are passed over: desktops leave them.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder, or the tar file.
+    max_bytes : int, default 4 GiB
+        Limit for all pixels, and for all that a tar file holds: an archive or image made to fill the memory is
+        refused before it does.
+
+    Returns
+    -------
+    Dataset
+        Images uint8, (n, height, width) when all are grey, else (n, height, width, 3) with grey ones repeated in
+        red, green and blue. Classes in the alphabetical order of their folders' names, images in that of the classes
+        and then of their own names ("10" comes before "9"). Pixels as stored: orientation tags are not applied.
+
+    Raises
+    ------
+    ValueError
+        Names the file and the reason: images of different sizes, files that are no images or cut short, transparency
+        or more than 8 bits, fewer than two classes, a test class without training images, links, names that lead out
+        of the archive, `max_bytes` exceeded.
+    FileNotFoundError
+        `path` does not exist, or holds no `train` or no `test`.
+    ImportError
+        Pillow is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from PIL import Image
+    >>> from ddref.datasets import image_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for split in ("train", "test"):
+    ...         for grey, name in ((0, "black"), (255, "white")):
+    ...             place = pathlib.Path(folder, split, name)
+    ...             place.mkdir(parents=True)
+    ...             Image.new("L", (3, 2), grey).save(place / "0.png")
+    ...     data = image_folder(folder)
+    >>> data.X_train.shape, data.y_train, data.class_names
+    ((2, 2, 3), array([0, 1]), ('black', 'white'))
+    """
+    try:
+        from PIL import Image
+    except ImportError as err:
+        raise ImportError(
+            "image_folder() needs Pillow: install pillow, or ddref with its extra 'data'. fashion_sample() and load() "
+            "do without."
+        ) from err
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: pass a folder, or a tar file of one")
+    files = _listed(path) if path.is_dir() else _archived(path, max_bytes)
+    splits = {split: sorted(place for place in files if place[0] == split) for split in ("train", "test")}
+    for split, places in splits.items():
+        if not places:
+            raise FileNotFoundError(
+                f"{path} has no images {split}/<class>/*.png or .jpg: image_folder() needs train/ and test/"
+            )
+    names = sorted({place[1] for place in splits["train"]})
+    if len(names) < 2:
+        raise ValueError(f"{path} has 1 class, {names[0]!r}: at least 2 are needed, each a folder in train/")
+    unknown = sorted({place[1] for place in splits["test"]} - set(names))
+    if unknown:
+        raise ValueError(f"{path}: test/ has the class {unknown[0]!r}, of which train/ has no image")
+    shape, colour, arrays = None, False, []
+    for places in splits.values():
+        images = []
+        for place in places:
+            pixels = _decoded(Image, files[place], f"{path}: {'/'.join(place)}", shape, max_bytes // len(files))
+            shape, colour = shape or (pixels.shape[:2], "/".join(place)), colour or pixels.ndim == 3
+            images.append(pixels)
+        arrays += [images, np.array([names.index(place[1]) for place in places])]
+    for i in (0, 2):
+        arrays[i] = np.stack([_rgb(pixels) for pixels in arrays[i]] if colour else arrays[i])
+    return _dataset(arrays, tuple(names))
+
+
+def _rgb(pixels):
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+
+
+def _decoded(Image, file, where, shape, limit):
+    """Pixels (h, w) or (h, w, 3) of one image: a path, or the bytes. Its header is judged before it is decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=("PNG", "JPEG"))
+        with image:
+            _check_header(image, shape, limit)
+            return np.array(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except Image.UnidentifiedImageError as err:
+        raise ValueError(f"{where}: not a PNG or JPEG image") from err
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
+        raise ValueError(f"{where}: {err}") from err
+    except (ValueError, OSError, SyntaxError, EOFError, IndexError, struct.error, zlib.error) as err:
+        raise ValueError(f"{where}: {err}") from err  # Pillow raises all of these on damaged files
+
+
+def _check_header(image, shape, limit):
+    height, width, grey = image.height, image.width, image.mode in ("1", "L")
+    if shape is not None and (height, width) != shape[0]:
+        raise ValueError(
+            f"{height} x {width} pixels, where {shape[1]} has {shape[0][0]} x {shape[0][1]}; bring all images to one "
+            "size first"
+        )
+    if height * width * (1 if grey else 3) > limit:
+        raise ValueError(
+            f"{height} x {width} pixels: were all images as large, they would exceed max_bytes; make them smaller"
+        )
+    raw = str(image.tile[0][3]) if image.tile else ""  # Pillow would cut 16-bit colours to 8 bits without a word
+    if not (grey or image.mode in ("RGB", "P")) or "transparency" in image.info or ";16" in raw:
+        raise ValueError(f"mode {raw or image.mode}: 8-bit grey or RGB without transparency is needed; convert it")
+    if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"{image.n_frames} frames: one image a file is needed")
+
+
+def _place(parts, where):
+    """(split, class, file) of a file below train/ or test/; None for one to pass over."""
+    if any(part.startswith(".") for part in parts) or parts[-1] == "Thumbs.db":
+        return None
+    if len(parts) != 3:
+        raise ValueError(f"{where}: expected {parts[0]}/<class>/<image>, with folders one level deep")
+    if not parts[-1].lower().endswith(_ENDINGS):
+        raise ValueError(f"{where}: not one of {', '.join(_ENDINGS)}; move it out of {parts[0]}/")
+    return tuple(parts)
+
+
+def _listed(folder):
+    """(split, class, file) -> path, of a folder."""
+    found = {}
+    for split in ("train", "test"):
+        walk = os.walk(folder / split, onerror=_raise) if (folder / split).exists() else ()
+        for top, folders, files in walk:  # os.walk does not follow links
+            for path in (Path(top), *(Path(top, name) for name in (*folders, *files))):
+                if path.is_symlink():
+                    raise ValueError(f"{path}: a link; put the images themselves there")
+            for path in (Path(top, name) for name in files):
+                place = _place(path.relative_to(folder).parts, path)
+                if place is not None and not path.is_file():
+                    raise ValueError(f"{path}: not a regular file")
+                if place is not None:
+                    found[place] = path
+        for name in sorted(os.listdir(folder / split) if walk else ()):
+            if not name.startswith(".") and not any(place[:2] == (split, name) for place in found):
+                raise ValueError(f"{folder / split / name}: a class without images; remove it")
+    return found
+
+
+def _raise(err):
+    raise err
+
+
+def _archived(path, max_bytes):
+    """(split, class, file) -> bytes, of a tar file."""
+    found, outer = {}, set()
+
+    def wanted(name):
+        return bool({"train", "test"} & set(name.split("/")[:2]))
+
+    for name, content in _tar_files(path, wanted, max_bytes):
+        parts = name.split("/")
+        start = next((i for i in (0, 1) if parts[i : i + 1] and parts[i] in ("train", "test")), None)
+        place = None if start is None else _place(parts[start:], f"{path}: {name}")
+        if place is None:
+            continue
+        outer.add("/".join(parts[:start]))
+        if len(outer) > 1:
+            raise ValueError(f"{path}: train and test are in several folders: {', '.join(map(repr, sorted(outer)))}")
+        found[place] = content
+    return found
+
+
+def _tar_files(path, wanted, limit):
+    """Name and bytes of each wanted regular file of a tar file, in its order; nothing is written to disk.
+
+    Refused: links and special files, names that lead out of the archive, the same name twice, and more than `limit`
+    bytes in all, headers included.
+    """
+    names, last = set(), None
+    with open(path, "rb") as raw:
+        opener = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}.get(raw.read(2))
+        raw.seek(0)
+        try:
+            with _Metered(opener(raw) if opener else raw, limit) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+                for member in tar:
+                    name = PurePosixPath(member.name.replace("\\", "/"))
+                    if name.is_absolute() or ".." in name.parts:
+                        raise ValueError(f"the name {member.name!r} leads out of the archive; refused")
+                    if member.isdir():
+                        continue
+                    if not member.isreg() or member.issparse():
+                        raise ValueError(f"{member.name} is a link or a special file, not a regular file; refused")
+                    if str(name) in names:
+                        raise ValueError(f"{member.name} is there twice; refused")
+                    last = str(name)
+                    names.add(last)
+                    if wanted(str(name)):
+                        content = tar.extractfile(member).read()
+                        if len(content) != member.size:
+                            raise ValueError(f"{member.name} is cut short")
+                        yield str(name), content
+                if file.last != bytes(512):  # tarfile takes a damaged header for the end
+                    raise ValueError(f"cut short or damaged after {last or 'its beginning'}")
+                while file.read(1 << 20):  # on to the checksum of the compression
+                    pass
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError) as err:
+            raise ValueError(f"{path}: {err}; an intact tar file is needed (or, for image_folder, a folder)") from err
+
+
+class _Metered(io.RawIOBase):
+    """A file that refuses to be read beyond `limit` bytes, and keeps what was read last."""
+
+    def __init__(self, file, limit):
+        super().__init__()
+        self.file, self.limit, self.last = file, limit, b""
+
+    def read(self, size=-1):
+        room = self.limit + 1 - self.file.tell()
+        self.last = self.file.read(room if size < 0 else min(size, room))
+        self._check(self.file.tell())
+        return self.last
+
+    def seek(self, offset, whence=0):
+        self._check(offset)
+        return self.file.seek(offset, whence)
+
+    def tell(self):
+        return self.file.tell()
+
+    def _check(self, end):
+        if end > self.limit:
+            raise ValueError(f"holds more than max_bytes = {self.limit:,} bytes; refused")
 
 
 # ------------------------------------------------------------------------------------------ pixels to X, Y

@@ -3,14 +3,17 @@
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import random
 import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import tracemalloc
+import zlib
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -228,7 +231,7 @@ def run_without(blocked, code):
 
 def test_the_module_and_the_sample_need_numpy_alone():
     done = run_without(
-        ("pooch", "tqdm", "requests", "sklearn", "scipy", "torch", "array_api_compat"),
+        ("pooch", "tqdm", "requests", "sklearn", "scipy", "torch", "array_api_compat", "PIL"),
         "from ddref import datasets\nprint(datasets.fashion_sample().X_train.shape)",
     )
     assert done.returncode == 0 and done.stdout.strip() == "(6000, 28, 28)", done.stderr
@@ -724,6 +727,469 @@ def test_the_script_downloads_nothing_and_writes_nothing_from_an_empty_folder(tm
     done = make_sample(str(tmp_path / "data"), "--output", str(tmp_path / "new.npz"), env=os.environ)
     assert done.returncode == 1 and f"FileNotFoundError: {IMAGES}" in done.stderr
     assert saved_below(tmp_path) == []
+
+
+# ---------------------------------------------------------------------------------- images in a folder or tar file
+
+
+def image_bytes(array, kind="PNG", **options):
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    body = io.BytesIO()
+    (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(body, kind, **options)
+    return body.getvalue()
+
+
+def small_images(seed=0, shape=(5, 4, 3)):
+    """Name -> array: classes b and a, two training images and one test image each."""
+    rng = np.random.default_rng(seed)
+    names = [f"{split}/{name}/{i}.png" for name in "ba" for split, i in (("train", 1), ("train", 0), ("test", 0))]
+    return {name: rng.integers(0, 256, shape).astype(np.uint8) for name in names}
+
+
+def as_folder(folder, contents):
+    for name, body in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(body)
+    return folder
+
+
+def as_tar(path, contents, *, mode="w", **attributes):
+    """A tar file; a value that is a TarInfo goes in as it is."""
+    with tarfile.open(path, mode) as tar:
+        for name, body in contents.items():
+            member = body if isinstance(body, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if body is not member:
+                member.size = len(body)
+            tar.addfile(member, io.BytesIO(body) if body is not member else None)
+    return path
+
+
+CONTAINERS = {
+    "folder": lambda place, contents: as_folder(place / "data", contents),
+    "tar": lambda place, contents: as_tar(place / "data.tar", contents),
+    "tar.gz": lambda place, contents: as_tar(place / "data.tar.gz", contents, mode="w:gz"),
+    "tar.bz2": lambda place, contents: as_tar(place / "data.any", contents, mode="w:bz2"),
+    "tar.xz": lambda place, contents: as_tar(place / "data.tar.xz", contents, mode="w:xz"),
+    "outer folder": lambda place, contents: as_tar(
+        place / "data.tar", {f"./outer/{name}": body for name, body in contents.items()}
+    ),
+}
+
+
+@pytest.fixture(params=CONTAINERS)
+def container(request, tmp_path):
+    return lambda contents: CONTAINERS[request.param](tmp_path, contents)
+
+
+def test_a_folder_of_images_in_sorted_order(container):
+    arrays = small_images()
+    contents = {name: image_bytes(array) for name, array in arrays.items()}
+    contents |= {"train/.DS_Store": b"", "train/a/.x.png": b"no image", "test/b/Thumbs.db": b"", "README.txt": b"hello"}
+    data = datasets.image_folder(container(contents))
+    assert data.class_names == ("a", "b")
+    for found, names in ((data.X_train, ["a/0", "a/1", "b/0", "b/1"]), (data.X_test, ["a/0", "b/0"])):
+        split = "train" if found is data.X_train else "test"
+        assert found.dtype == np.uint8 and found.flags.writeable
+        np.testing.assert_array_equal(found, [arrays[f"{split}/{name}.png"] for name in names])
+    assert data.y_train.dtype == data.y_test.dtype == np.int64
+    np.testing.assert_array_equal(data.y_train, [0, 0, 1, 1])
+    np.testing.assert_array_equal(data.y_test, [0, 1])
+
+
+def test_grey_images_stay_grey_until_one_has_colour(tmp_path):
+    arrays = small_images(shape=(5, 4))
+    contents = {name: image_bytes(array) for name, array in arrays.items()}
+    grey = datasets.image_folder(as_folder(tmp_path / "grey", contents))
+    assert grey.X_train.shape == (4, 5, 4) and grey.X_test.shape == (2, 5, 4)
+    colour = np.arange(60, dtype=np.uint8).reshape(5, 4, 3)
+    contents["test/b/0.png"] = image_bytes(colour)
+    mixed = datasets.image_folder(as_folder(tmp_path / "mixed", contents))
+    assert mixed.X_train.shape == (4, 5, 4, 3) and mixed.X_test.shape == (2, 5, 4, 3)
+    np.testing.assert_array_equal(mixed.X_test[1], colour)
+    for channel in range(3):
+        np.testing.assert_array_equal(mixed.X_train[..., channel], grey.X_train)
+
+
+def test_jpeg_palette_and_black_and_white_files_are_read(tmp_path):
+    from PIL import Image
+
+    flat = np.full((8, 8, 3), 200, np.uint8)
+    palette = Image.fromarray(flat).quantize(4)
+    assert palette.mode == "P"
+    contents = {
+        "train/a/x.JPG": image_bytes(flat, "JPEG", quality=95),
+        "train/b/x.jpeg": image_bytes(palette),  # a PNG under the name of a JPEG
+        "test/a/x.PNG": image_bytes(Image.fromarray(flat[..., 0] > 100)),
+    }
+    data = datasets.image_folder(as_folder(tmp_path, contents))
+    np.testing.assert_allclose(data.X_train.astype(int), 200, atol=2)
+    assert (data.X_test == 255).all() and data.X_test.shape == (1, 8, 8, 3)
+
+
+def bad_images():
+    """What is wrong -> name and content of a file to put in, and the message it must give."""
+    from PIL import Image
+
+    good = small_images()["train/a/0.png"]
+    png = image_bytes(good)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    header = png[:16] + struct.pack(">II", 60_000, 60_000) + png[24:29]
+    header += struct.pack(">I", zlib.crc32(header[12:29]))
+    deep = image_bytes(np.zeros((5, 4), np.uint16))
+    return {
+        "another size": (image_bytes(noise), r"test/b/9\.png: 64 x 64 pixels, where train/a/0\.png has 5 x 4; bring"),
+        "not an image": (b"hello", r"test/b/9\.png: not a PNG or JPEG image"),
+        "nothing": (b"", r"test/b/9\.png: not a PNG or JPEG image"),
+        "another format": (image_bytes(good, "BMP"), r"test/b/9\.png: not a PNG or JPEG image"),
+        "cut short": (png[:-30], r"test/b/9\.png: "),
+        "transparent": (image_bytes(np.zeros((5, 4, 4), np.uint8)), "mode RGBA: 8-bit grey or RGB without transp"),
+        "transparent palette": (image_bytes(Image.fromarray(good).quantize(4), transparency=0), "without transparency"),
+        "16 bits": (deep, r"test/b/9\.png: mode I;16.*: 8-bit grey or RGB"),
+        "16 bits of colour": (png_of_16_bits(5, 4), r"test/b/9\.png: mode RGB;16B: 8-bit grey or RGB"),
+        "several frames": (
+            image_bytes(Image.fromarray(good), save_all=True, append_images=[Image.fromarray(255 - good)]),
+            r"test/b/9\.png: 2 frames",
+        ),
+        "a bomb": (header + png[33:], r"test/b/9\.png: (60000 x 60000 p|Image size \(3600000000 pixels\) exc)"),
+    }  # fmt: skip
+
+
+def png_of_16_bits(height, width):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    pixels = zlib.compress(bytes(1 + 6 * width) * height)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+BAD_IMAGES = ["another size", "not an image", "nothing", "another format", "cut short", "transparent",
+              "transparent palette", "16 bits", "16 bits of colour", "several frames", "a bomb"]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BAD_IMAGES)
+@pytest.mark.parametrize("kind", ["folder", "tar.gz"])
+def test_a_bad_image_is_refused_by_name(how, kind, tmp_path):
+    contents = {name: image_bytes(array) for name, array in small_images().items()}
+    datasets.image_folder(CONTAINERS[kind](tmp_path, contents))
+    body, message = bad_images()[how]
+    path = CONTAINERS[kind](tmp_path, {**contents, "test/b/9.png": body})
+    with pytest.raises(ValueError, match=message):
+        datasets.image_folder(path)
+
+
+def test_a_jpeg_cut_short_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    body = image_bytes(noise, "JPEG")
+    contents = {"train/a/0.jpg": body, "train/b/0.jpg": body, "test/a/0.jpg": body[: len(body) // 2]}
+    with pytest.raises(ValueError, match=r"test/a/0\.jpg: .*truncated"):
+        datasets.image_folder(as_folder(tmp_path, contents))
+
+
+LAYOUTS = [
+    ({}, FileNotFoundError, r"has no images train/<class>/\*\.png"),
+    ({"test/a/0.png": 1}, FileNotFoundError, "has no images train/<class>/"),
+    ({"train/a/0.png": 1, "train/b/0.png": 1}, FileNotFoundError, "has no images test/<class>/"),
+    ({"train/a/0.png": 1, "test/a/0.png": 1}, ValueError, "has 1 class, 'a': at least 2 are needed"),
+    ({"train/a/0.png": 1, "train/b/0.png": 1, "test/c/0.png": 1}, ValueError, "test/ has the class 'c', of which"),
+    ({"train/a/0.png": 1, "train/0.png": 1}, ValueError, r"0\.png: expected train/<class>/<image>"),
+    ({"train/a/b/0.png": 1}, ValueError, r"0\.png: expected train/<class>/<image>, with folders one level deep"),
+    ({"train/a/0.gif": 1}, ValueError, r"0\.gif: not one of \.png, \.jpg, \.jpeg; move it out of train/"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names, kind_of_error, message", LAYOUTS)
+def test_another_layout_is_refused(container, names, kind_of_error, message):
+    body = image_bytes(np.zeros((2, 2), np.uint8))
+    path = container({"LICENCE": b"free", **dict.fromkeys(names, body)})
+    with pytest.raises(kind_of_error, match=message):
+        datasets.image_folder(path)
+
+
+def test_a_class_without_images_and_a_path_to_nothing_are_refused(tmp_path):
+    folder = as_folder(tmp_path / "data", {name: image_bytes(array) for name, array in small_images().items()})
+    (folder / "train" / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: a class without images"):
+        datasets.image_folder(folder)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        datasets.image_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("what", ["image", "class", "split"])
+def test_a_link_in_a_folder_is_refused(tmp_path, what):
+    folder = as_folder(tmp_path / "data", {name: image_bytes(array) for name, array in small_images().items()})
+    link, target = {
+        "image": ("train/a/9.png", "train/a/0.png"),
+        "class": ("train/c", "train/a"),
+        "split": ("test", "train"),
+    }[what]
+    if what == "split":
+        (folder / "test").rename(tmp_path / "elsewhere")
+    (folder / link).symlink_to(folder / target)
+    with pytest.raises(ValueError, match=f"{link}: a link; put the images themselves there"):
+        datasets.image_folder(folder)
+
+
+def test_without_pillow_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(
+        ImportError, match="image_folder.. needs Pillow: install pillow, or ddref with its extra 'data'"
+    ):
+        datasets.image_folder(tmp_path)
+
+
+def special(kind, name="train/a/9.png", link="/etc/passwd"):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
+
+
+MEMBERS = [
+    ({"../train/a/9.png": b"x"}, "the name '../train/a/9.png' leads out of the archive"),
+    ({"train/a/../../../9.png": b"x"}, "leads out of the archive"),
+    ({"train\\..\\..\\9.png": b"x"}, "leads out of the archive"),
+    ({"/train/a/9.png": b"x"}, "the name '/train/a/9.png' leads out of the archive"),
+    ({"": special(tarfile.SYMTYPE)}, r"train/a/9\.png is a link or a special file"),
+    ({"": special(tarfile.LNKTYPE, link="train/a/0.png")}, r"train/a/9\.png is a link or a special file"),
+    ({"": special(tarfile.FIFOTYPE)}, "is a link or a special file"),
+    ({"": special(tarfile.CHRTYPE, name="dev")}, "dev is a link or a special file"),
+    ({"./train/a/0.png": b"x"}, r"\./train/a/0\.png is there twice|train/a/0\.png is there twice"),
+    ({"other/train/a/9.png": b"x"}, "train and test are in several folders: '', 'other'"),
+]
+
+
+@pytest.mark.parametrize("extra, message", MEMBERS)
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_hostile_tar_file_is_refused_and_nothing_is_written(tmp_path, mode, extra, message):
+    contents = {name: image_bytes(array) for name, array in small_images().items()}
+    path = as_tar(tmp_path / "data.tar", {**contents, **extra}, mode=mode)
+    with pytest.raises(ValueError, match=rf"data\.tar: .*{message}"):
+        datasets.image_folder(path)
+    assert saved_below(tmp_path) == ["data.tar"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_tar_file_cut_anywhere_or_changed_is_refused(tmp_path, kind):
+    contents = {name: image_bytes(array) for name, array in small_images().items()}
+    path = CONTAINERS[kind](tmp_path, contents)
+    body = path.read_bytes()
+    end = 12 * 512 if kind == "tar" else len(body) - 1  # a plain tar file ends in padding
+    for cut in {0, 1, 100, *(n for n in (512, 1024, 1500, 3072, 3584) if n < end), end // 3, end // 2, end - 1, end}:
+        path.write_bytes(body[:cut])
+        with pytest.raises(ValueError, match="data.*an intact tar file is needed"):
+            datasets.image_folder(path)
+    draw, refusals = random.Random(0), 0
+    good = datasets.image_folder(CONTAINERS[kind](tmp_path, contents))
+    for _ in range(60):
+        changed = bytearray(body)
+        changed[draw.randrange(len(body) if kind != "tar" else end)] ^= draw.randrange(1, 256)
+        path.write_bytes(changed)
+        try:  # plain tar files have no checksum over what they hold, and PNG none over its padding
+            found = datasets.image_folder(path)
+            assert found.X_train.shape == good.X_train.shape or kind == "tar"
+        except (ValueError, FileNotFoundError):
+            refusals += 1
+    assert refusals > 15
+
+
+@pytest.mark.parametrize("text", [b"hello", b"PK\x03\x04" + bytes(600), b"\x1f\x8bhello", b"BZhello", b"\xfd7hello"])
+def test_a_file_that_is_no_tar_file_is_refused(tmp_path, text):
+    (tmp_path / "data.zip").write_bytes(text)
+    with pytest.raises(ValueError, match=r"data\.zip: .*an intact tar file is needed"):
+        datasets.image_folder(tmp_path / "data.zip")
+
+
+@pytest.mark.parametrize("bomb", ["ignored file", "image", "name"])
+def test_a_tar_bomb_is_not_unpacked(tmp_path, bomb):
+    contents = {name: image_bytes(array) for name, array in small_images().items()}
+    big = bytes(80_000_000)
+    if bomb == "name":
+        member = tarfile.TarInfo("x" * 80_000_000)
+        contents["name"] = member
+    else:
+        contents[{"ignored file": "zeros.bin", "image": "train/a/9.png"}[bomb]] = big
+    path = as_tar(tmp_path / "data.tar.gz", contents, mode="w:gz")
+    assert path.stat().st_size < 1_000_000
+    del big, contents
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="holds more than max_bytes = 1,000,000 bytes; refused"):
+        datasets.image_folder(path, max_bytes=1_000_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_images_too_large_together_are_refused_before_they_are_decoded(tmp_path):
+    path = as_folder(tmp_path, dict.fromkeys(small_images(), image_bytes(np.zeros((3000, 3000, 3), np.uint8))))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"train/a/0\.png: 3000 x 3000 pixels: were all images as large.*max_bytes"):
+        datasets.image_folder(path, max_bytes=6 * 27_000_000 - 1)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_the_real_images_are_read_from_tar_file_and_folder_alike(data_root, tmp_path):
+    """Every class of the CIFAR-10 images in the data folder, the first 20 and 10 of each."""
+    source = data_root / "cifar10-jpeg.tar.gz"
+    if not source.is_file():
+        pytest.skip(f"{source.name} is not in DDREF_DATA")
+    contents = {}
+    with tarfile.open(source) as tar:
+        for member in tar:
+            if member.isfile() and int(Path(member.name).stem) < (20 if "/train/" in member.name else 10):
+                contents[member.name] = tar.extractfile(member).read()
+    packed = datasets.image_folder(as_tar(tmp_path / "part.tar.gz", contents, mode="w:gz"))
+    folder = as_folder(tmp_path, contents) / "cifar10-jpeg"
+    unpacked = datasets.image_folder(folder)
+    for one, other in zip(packed, unpacked, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert packed.X_train.shape == (200, 32, 32, 3) and packed.X_test.shape == (100, 32, 32, 3)
+    assert packed.class_names == (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    )
+    assert list(np.bincount(packed.y_train)) == [20] * 10
+    assert 90 < packed.X_train.mean() < 150 and packed.X_train.std() > 40
+
+
+# ---------------------------------------------------------------------------------------------------- CIFAR
+
+
+def cifar_archive(name, archive):
+    """Arrays and archive of a small set in the official format, its records written one by one."""
+    rng, contents, arrays = np.random.default_rng(len(name)), {}, []
+    for files, n in zip((archive.train, archive.test), archive.images, strict=True):
+        X, y = rng.integers(0, 256, (n, 32, 32, 3)).astype(np.uint8), rng.integers(0, archive.classes, n)
+        arrays += [X, y]
+        for i, file in enumerate(files):
+            body, part = b"", n // len(files)
+            for image, label in zip(X[i * part : (i + 1) * part], y[i * part : (i + 1) * part], strict=True):
+                coarse = bytes([label % 20]) if archive.labels == 2 else b""
+                planes = b"".join(image[:, :, channel].tobytes() for channel in range(3))
+                body += coarse + bytes([label]) + planes
+            contents[f"{archive.folder}/{file}"] = body
+    names = [f"class_{i}" for i in range(archive.classes)]
+    contents[f"{archive.folder}/{archive.names}"] = ("\n".join(names) + "\n\n").encode()
+    contents[f"{archive.folder}/readme.html"] = b"<html>"
+    return arrays, contents, tuple(names)
+
+
+LOADERS = {"cifar-10": datasets.cifar10, "cifar-100": datasets.cifar100}
+
+
+@pytest.fixture(params=LOADERS)
+def cifar(request, monkeypatch, tmp_path):
+    """Loader, arrays, contents, class names, and a function that packs contents as the official archive."""
+    name, files = request.param, {}
+    archive = datasets._CIFAR[name]._replace(images=(10, 4))
+    arrays, contents, names = cifar_archive(name, archive)
+
+    def pack(contents, folder=tmp_path, known=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = as_tar(folder / archive.file, contents, mode="w:gz")
+        if known:
+            files["md5"] = hashlib.md5(path.read_bytes()).hexdigest()
+            monkeypatch.setitem(datasets._CIFAR, name, archive._replace(md5=files["md5"]))
+        return path
+
+    monkeypatch.delenv("DDREF_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    monkeypatch.setattr(datasets, "_CIFAR_SERVER", f"http://127.0.0.1:{closed_port()}")
+    return LOADERS[name], arrays, contents, names, pack
+
+
+def test_the_official_checksums_of_cifar():
+    found = [(archive.file, archive.md5) for archive in datasets._CIFAR.values()]
+    assert found == [
+        ("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
+        ("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"),
+    ]
+    assert not any("pickle" in line for line in Path(datasets.__file__).read_text().splitlines() if "import" in line)
+
+
+def test_cifar_is_read_from_the_binary_archive(cifar, tmp_path, monkeypatch):
+    loader, arrays, contents, names, pack = cifar
+    path = pack(contents)
+
+    def check_all(data):
+        for found, expected in zip(data, arrays, strict=False):
+            np.testing.assert_array_equal(found, expected)
+            assert found.flags.writeable
+        assert data.X_train.dtype == np.uint8 and data.y_train.dtype == np.int64 and data.class_names == names
+
+    check_all(loader(tmp_path, download=False))
+    name = "cifar-10" if len(names) == 10 else "cifar-100"
+    (tmp_path / "data" / name).mkdir(parents=True)
+    path.rename(tmp_path / "data" / name / path.name)
+    monkeypatch.setenv("DDREF_DATA", str(tmp_path / "data"))
+    check_all(loader(download=False))
+
+
+@pytest.mark.parametrize("how", ["record cut", "class too large", "file missing", "names missing", "a link"])
+def test_a_cifar_archive_of_another_content_is_refused(cifar, tmp_path, how):
+    loader, _, contents, names, pack = cifar
+    train = next(name for name in contents if name.endswith(".bin"))
+    labels = 1 if len(names) == 10 else 2
+    text = next(name for name in contents if name.endswith(".txt"))
+    if how == "record cut":
+        contents[train] = contents[train][:-1]
+        message = r"bytes, expected 10 records of 3,07\d bytes"
+    elif how == "class too large":
+        contents[train] = contents[train][: labels - 1] + bytes([len(names)]) + contents[train][labels:]
+        message = f"a class {len(names)}, expected 0 to {len(names) - 1}"
+    elif how == "file missing":
+        del contents[train]
+        message = f"lacks {train}"
+    elif how == "names missing":
+        contents[text] = b"one\ntwo\n"
+        message = f"names 2 classes, expected {len(names)}"
+    else:
+        contents[train] = special(tarfile.SYMTYPE, name=train)
+        message = "is a link or a special file"
+    pack(contents)
+    with pytest.raises(ValueError, match=message):
+        loader(tmp_path)
+
+
+def test_an_archive_of_another_checksum_is_refused_unread(cifar, tmp_path, monkeypatch):
+    loader, _, contents, _, pack = cifar
+    path = pack(contents, known=False)
+    monkeypatch.setattr(datasets, "_tar_files", lambda *arguments: pytest.fail("read"))
+    body = path.read_bytes()
+    with pytest.raises(ValueError, match=r"binary\.tar\.gz: wrong checksum: MD5 \w+, expected \w+; delete or replace"):
+        loader(tmp_path)
+    assert path.read_bytes() == body
+
+
+def test_cifar_is_downloaded_verified_saved_and_not_repeated(cifar, server, tmp_path):
+    loader, arrays, contents, _, pack = cifar
+    path = pack(contents, tmp_path / "served")
+    server.answers[f"/{path.name}"] = send(path.read_bytes())
+    for _ in range(2):
+        data = loader(tmp_path / "root", base_url=server.url)
+        np.testing.assert_array_equal(data.X_test, arrays[2])
+    assert server.asked == [f"/{path.name}"] and saved_below(tmp_path / "root") == [path.name]
+    server.answers[f"/{path.name}"] = send(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(OSError, match=r"(?s)could not download .*wrong checksum.*put the official file in"):
+        loader(tmp_path / "second", base_url=server.url)
+    assert saved_below(tmp_path / "second") == []
+    with pytest.raises(OSError, match="(?s)could not download http://127.0.0.1.*refused"):
+        loader(tmp_path / "third")
+
+
+def test_a_missing_cifar_archive_without_download_is_named(cifar, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"binary\.tar\.gz is in none of .*/cifar-\d+, .*put it there"):
+        cifar[0](tmp_path, download=False)
 
 
 # ---------------------------------------------------------------------------------- standardize, one_hot

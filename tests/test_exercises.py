@@ -36,6 +36,29 @@ ANSWERS = {
         ),
         "check_factor": ("1.001 * np.sqrt(1e3 / distill.largest_lam(W, np.eye(10)))", ["1.0", "1e3"]),
     },
+    "06_surjective": {
+        "check_input": ("(2, -6)", ["(2, -3)", "(2, -4)"]),  # (2, -3) does not undo the LeakyReLU
+        "check_nearest": ("(2.4, -2.8)", ["(3, -4)", "(2, -2)"]),  # (3, -4) is nearest step by step only
+        "check_relu": (
+            "lambda W: (lambda Q: np.vstack([Q.T + abs(Q).max(), np.full((1, len(W)), abs(Q).max())]))"
+            "(np.linalg.qr(W)[0])",
+            [
+                "lambda W: np.linalg.qr(W)[0].T",
+                "lambda W: np.vstack([abs(np.linalg.qr(W)[0].T), np.ones((1, len(W)))])",
+            ],
+        ),
+    },
+    "07_fourier": {
+        "check_factor": ("(0.25, 0.05)", ["(0.25, 0.2)", "(0.5, 0.2)"]),  # c used once; half-width forgotten
+        "check_rows": (
+            "lambda P, W, lam: (lambda F: (F, distill.labels(F, W, lam)))("
+            "P * np.minimum(1, 0.999 * np.sqrt(2 / P.shape[1]) / np.abs(P).max(axis=1, keepdims=True)))",
+            [
+                "lambda P, W, lam: (P, distill.labels(P, W, lam))",  # outside the cube
+                "lambda P, W, lam: fourier.into_cube(P, distill.labels(P, W, lam), lam)[:2]",  # one factor, lam kept
+            ],
+        ),
+    },
     "05_fewer_or_all": {
         "check_tie": ("1.4", ["0.0", "3.0", "1.0"]),
         "check_two": (

@@ -20,7 +20,7 @@ REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 # Files that put rooms together may import them; every other file of ddref/ is a room.
 COMPOSING = {"__init__", "__main__", "datasets", "recipe", "estimator", "kip", "distributed"}
 ROOMS = sorted(path for path in (ROOT / "ddref").glob("*.py") if path.stem not in COMPOSING)
-TORCH_ROOMS: set[str] = set()  # rooms that need gradients or convolutions, and say so
+TORCH_ROOMS = {"conv"}  # rooms that need gradients or convolutions, and say so
 
 # What the paper numbers; the map has a row for each.
 PAPER = (

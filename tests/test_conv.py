@@ -1,0 +1,485 @@
+"""ddref.conv against convolutions written out as matrices by loops, in NumPy."""
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from conftest import conditioned, error, numpy64, refit
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from ddref import conv, datasets  # noqa: E402
+from ddref.conv import Chain, Conv2d, LeakyReLU, Linear, from_sequential, small_cnn  # noqa: E402
+
+nn, f64 = torch.nn, torch.float64
+ONE3 = torch.zeros(1, 1, 3, 3, dtype=f64)
+ONE3[0, 0, 1, 1] = 1
+
+
+@pytest.fixture(params=["cpu-float64", "cpu-float32", "cuda-float64"])
+def kind(request):
+    where, dtype = request.param.split("-")
+    if where == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return {"device": where, "dtype": getattr(torch, dtype)}
+
+
+def tensor(A, **kind):
+    return torch.as_tensor(np.asarray(A), **{"dtype": f64, **kind})
+
+
+def written_out(weight, shape, stride, padding):
+    """The matrix M (d, p) of a convolution: rows @ M. One loop an index, from the definition."""
+    c_out, c_in, kh, kw = weight.shape
+    _, h, w = shape
+    oh, ow = (h + 2 * padding[0] - kh) // stride[0] + 1, (w + 2 * padding[1] - kw) // stride[1] + 1
+    M = np.zeros((c_in, h, w, c_out, oh, ow))
+    for o, i, j, c, a, b in itertools.product(*map(range, (c_out, oh, ow, c_in, kh, kw))):
+        row, column = i * stride[0] + a - padding[0], j * stride[1] + b - padding[1]
+        if 0 <= row < h and 0 <= column < w:
+            M[c, row, column, o, i, j] += weight[o, c, a, b]
+    return M.reshape(c_in * h * w, c_out * oh * ow)
+
+
+@st.composite
+def convolutions(draw):
+    """Weight, bias, and the options of Conv2d: small, of any stride and padding that fit."""
+    c_in, c_out = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    h, w = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    padding = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+    kernel = [draw(st.integers(1, min(4, side + 2 * pad))) for side, pad in zip((h, w), padding, strict=True)]
+    stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    weight = rng.normal(size=(c_out, c_in, *kernel))
+    return weight, rng.normal(size=c_out), {"input_shape": (c_in, h, w), "stride": stride, "padding": padding}, rng
+
+
+SEEN = {"onto, apart": 0, "onto, overlapping": 0, "refused": 0}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(convolutions())
+def check_against_the_matrix(case):
+    weight, bias, options, rng = case
+    M = written_out(weight, options["input_shape"], options["stride"], options["padding"])
+    d, p = M.shape
+    phi = Conv2d(tensor(weight), tensor(bias), **options)
+    X, shift = rng.normal(size=(3, d)), np.repeat(bias, p // len(bias))
+    assert (phi.input_dim, phi.output_dim) == (d, p)
+    np.testing.assert_allclose(phi(tensor(X)), X @ M + shift, rtol=0, atol=1e-12 * (1 + np.abs(X).sum()))
+    s = np.linalg.svd(M, compute_uv=False)
+    rank = int((s > max(d, p) * 2.0**-52 * s[0]).sum())
+    assert phi.rank() == rank
+    condition = s[0] / s[p - 1] if rank == p else math.inf
+    assume(not 2e5 < condition < 5e6 or p > d)  # the estimate decides at 1e6
+    Z = rng.normal(size=(3, p))
+    if rank < p or (condition > 1e6 and phi._patch is None):
+        SEEN["refused"] += 1
+        assert not phi.is_onto() and phi.condition() == math.inf
+        with pytest.raises(ValueError, match=f"is not onto.*{p} outputs of {d} inputs"):
+            phi.preimage(tensor(Z))
+        return
+    SEEN["onto, overlapping" if phi._patch is None else "onto, apart"] += 1
+    assert phi.is_onto()
+    assert 0.8 * condition <= phi.condition() <= 1.001 * condition
+    pinv = np.linalg.pinv(M, rcond=1e-14)
+    for near in (None, X):
+        found = numpy64(phi.preimage(tensor(Z), near=None if near is None else tensor(near)))
+        start = 0 if near is None else near
+        expected = start + (Z - shift - start @ M if near is not None else Z - shift) @ pinv
+        bound = 1e-14 * (s[0] * np.linalg.norm(expected) + np.linalg.norm(Z) + np.linalg.norm(shift))
+        assert np.linalg.norm(found @ M + shift - Z) <= 50 * bound  # the right-inverse property
+        assert np.linalg.norm(found - expected) <= 50 * bound / s[p - 1]  # and the nearest of all
+
+
+def test_forward_rank_and_preimage_are_those_of_the_matrix():
+    SEEN.update(dict.fromkeys(SEEN, 0))
+    check_against_the_matrix()
+    assert all(count >= 30 for count in SEEN.values()), SEEN
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 9), st.integers(1, 9), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
+def test_linear_is_onto_exactly_when_its_columns_are_independent(d, p, biased, deficient, seed):
+    rng = np.random.default_rng(seed)
+    rank = min(d, p) - (1 if deficient and min(d, p) > 1 else 0)
+    A, b = conditioned(rng, d, p, 100.0, rank=rank), rng.normal(size=p)
+    phi = Linear(tensor(A), tensor(b) if biased else None)
+    b = b if biased else 0 * b
+    X, Z = rng.normal(size=(4, d)), rng.normal(size=(4, p))
+    np.testing.assert_allclose(phi(tensor(X)), X @ A + b, atol=1e-13)
+    assert phi.rank() == rank and phi.is_onto() == (rank == p)
+    if rank < p:
+        with pytest.raises(ValueError, match=f"at most {d}" if p > d else f"rank {rank}, with {p} outputs of {d}"):
+            phi.preimage(tensor(Z))
+        return
+    found = numpy64(phi.preimage(tensor(Z), tensor(X)))
+    assert np.linalg.norm(found @ A + b - Z) <= 1e-12 * (np.linalg.norm(found) + np.linalg.norm(Z))
+    np.testing.assert_allclose(found, X + (Z - b - X @ A) @ np.linalg.pinv(A), rtol=0, atol=1e-9)
+
+
+SHAPES = st.tuples(st.integers(1, 3), st.sampled_from([2, 4, 6]), st.sampled_from([2, 4]))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(SHAPES, st.integers(1, 4), st.floats(0.05, 3.0), st.booleans(), st.integers(0, 2**32 - 1), st.booleans())
+def test_a_network_has_a_right_inverse(shape, channels, slope, last, seed, single):
+    """Patches, LeakyReLU, an overlapping convolution close to the identity, LeakyReLU, and a linear layer."""
+    rng, dtype = np.random.default_rng(seed), torch.float32 if single else f64
+    first = small_cnn(shape, [channels], seed=seed, slope=slope)
+    _, h, w = first.steps[0].output_shape
+    kernel = 0.1 * rng.normal(size=(channels, channels, 3, 3)) / channels
+    kernel[:, :, 1, 1] += np.eye(channels)
+    middle = Conv2d(tensor(kernel), input_shape=(channels, h, w), padding=1)
+    p = max(1, middle.output_dim - 2)
+    steps = [first, middle, LeakyReLU(middle.output_dim, slope)]
+    steps += [Linear(tensor(conditioned(rng, middle.output_dim, p, 10.0)), tensor(rng.normal(size=p)))] if last else []
+    phi = Chain(steps).to(dtype=dtype)
+    Phi = tensor(rng.normal(size=(3, phi.output_dim)), dtype=dtype)
+    for near in (None, tensor(rng.normal(size=(3, phi.input_dim)), dtype=dtype)):
+        X = phi.preimage(Phi, near)
+        assert X.dtype == dtype
+        again = phi.to(dtype=f64)(X.to(f64))  # judged without further rounding
+        assert error(again, Phi) <= 50 * phi.condition() * torch.finfo(dtype).eps
+
+
+def test_by_hand():
+    """Kernel (3, 4) on the pairs of a row: 3 x + 4 y = 25 is nearest to zero at (3, 4), to (7, 1) at itself."""
+    phi = Conv2d(tensor([[[[3.0, 4.0]]]]), input_shape=(1, 1, 3), stride=(1, 2))
+    np.testing.assert_allclose(phi.preimage(tensor([[25.0]])), [[3, 4, 0]], atol=1e-14)
+    near = tensor([[7.0, 1.0, 9.0]])
+    np.testing.assert_allclose(phi.preimage(tensor([[25.0]]), near), near, atol=1e-14)
+    assert phi.condition() == pytest.approx(1, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------ library, dtype, device
+
+
+def test_results_keep_dtype_and_device_and_inputs_are_unchanged(kind):
+    phi = small_cnn((1, 8, 8), (4, 16), seed=0, dtype=kind["dtype"]).to(device=kind["device"])
+    overlapping = Conv2d(tensor([[[[0.1, 2.0, 0.3]]]], **kind), input_shape=(1, 8, 8), padding=(0, 1))
+    rng = np.random.default_rng(0)
+    Phi, near = (tensor(rng.normal(size=(5, 64)), **kind) for _ in range(2))
+    before = Phi.clone(), near.clone()
+    for step in (phi, overlapping, Linear(torch.eye(64, **kind)), LeakyReLU(64)):
+        X = step.preimage(Phi, near)
+        assert X.dtype == step(X).dtype == kind["dtype"] and X.device.type == kind["device"]
+        assert not X.requires_grad
+        assert error(step(X), Phi) <= 50 * step.condition() * torch.finfo(kind["dtype"]).eps
+    assert torch.equal(Phi, before[0]) and torch.equal(near, before[1])
+
+
+def test_float32_is_inverted_in_float64_and_only_then_rounded():
+    rng = np.random.default_rng(0)
+    A = conditioned(rng, 50, 50, 1e3).astype(np.float32)
+    Phi = rng.normal(size=(4, 50)).astype(np.float32)
+    X = Linear(torch.as_tensor(A)).preimage(torch.as_tensor(Phi))
+    best = Phi.astype(float) @ np.linalg.inv(A.astype(float))
+    np.testing.assert_array_equal(X, best.astype(np.float32))
+
+
+def test_gradients_flow_through_the_map():
+    phi = small_cnn((1, 4, 4), (3, 5), seed=1, weights="gaussian")
+    X = torch.randn(2, 16, dtype=f64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(phi, (X,))
+    J = torch.func.vmap(torch.func.jacrev(lambda x: phi(x[None])[0]))(X)
+    assert J.shape == (2, phi.output_dim, 16)
+    assert not phi.preimage(phi(X)).requires_grad
+
+
+def test_the_map_keeps_its_own_weights():
+    weight, bias = torch.ones(1, 1, 1, 1, dtype=f64), torch.zeros(1, dtype=f64)
+    phi, X = Conv2d(weight, bias, input_shape=(1, 1, 2)), tensor([[1.0, 2.0]])
+    weight.mul_(7), bias.add_(7)
+    assert torch.equal(phi(X), X)
+
+
+# ------------------------------------------------------------------------------------ the structured solve
+
+
+@pytest.mark.parametrize("stride, padding", [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), ((1, 2), (2, 0)), (3, 1)])
+def test_a_factor_of_many_blocks_solves_as_the_matrix_does(stride, padding):
+    """More output rows than blocks couple, the last block smaller than the others."""
+    rng = np.random.default_rng(3)
+    weight = 0.2 * rng.normal(size=(2, 2, 3, 3))
+    weight[0, 0, 1, 1] += 1
+    weight[1, 1, 1, 1] += 1
+    phi = Conv2d(tensor(weight), input_shape=(2, 13, 9), stride=stride, padding=padding)
+    M = written_out(weight, (2, 13, 9), phi.stride, phi.padding)
+    if phi.output_dim > phi.input_dim:
+        assert phi.padding == (2, 2) and not phi.is_onto()
+        return
+    assert phi.is_onto() and len(phi._groups()) > 2
+    R = rng.normal(size=(3, phi.output_dim))
+    s = np.linalg.svd(M, compute_uv=False)
+    assert error(phi._solve(tensor(R)), np.linalg.solve(M.T @ M, R.T).T) <= 50 * (s[0] / s[-1]) ** 2 * 2.0**-52
+    assert error(phi._right(tensor(R)), R @ np.linalg.pinv(M)) <= 50 * (s[0] / s[-1]) ** 2 * 2.0**-52
+
+
+def test_correction_recovers_what_squaring_the_condition_number_costs():
+    """Condition 1e5: one solve with L L^T may miss by 1e10 eps, the corrected one is as good as the matrix."""
+    weight = np.array([[[[1.84, 1.0, 0.0]]]])  # the condition number grows as 1.84^n
+    phi = Conv2d(tensor(weight), input_shape=(1, 1, 19), padding=(0, 1))
+    M = written_out(weight, (1, 1, 19), (1, 1), (0, 1))
+    condition = np.linalg.cond(M)
+    assert 1e4 < condition < 1e6 and phi.condition() == pytest.approx(condition, rel=1e-3)
+    Z = np.random.default_rng(0).normal(size=(5, 19))
+    X = numpy64(phi.preimage(tensor(Z)))
+    assert np.linalg.norm(X @ M - Z) <= 1e-15 * np.linalg.norm(M, 2) * np.linalg.norm(X) * 10
+    assert error(X, np.linalg.solve(M.T, Z.T).T) <= 50 * condition * 2.0**-52
+
+
+def test_a_large_convolution_is_never_written_out(monkeypatch):
+    """4 channels on 20 x 20: L has 2.6 million entries, the solve handles blocks of 160 rows."""
+    monkeypatch.setattr(Conv2d, "_singular_values", lambda self: pytest.fail("written out"))
+    rng = np.random.default_rng(0)
+    weight = 0.02 * rng.normal(size=(4, 4, 3, 3))
+    weight[range(4), range(4), 1, 1] += 1
+    phi = Conv2d(tensor(weight), input_shape=(4, 20, 20), padding=1)
+    Phi = tensor(rng.normal(size=(2, 1600)))
+    assert error(phi(phi.preimage(Phi)), Phi) <= 1e-13
+    assert max(len(C) for C, _ in phi._blocks) == 2 * 4 * 20
+    monkeypatch.setattr(conv, "MAX_CONDITION", {f64: 1.01})
+    monkeypatch.setattr(conv, "DENSE", 2**20)
+    hard = Conv2d(tensor(weight), input_shape=(4, 20, 20), padding=1)
+    with pytest.raises(ValueError, match=r"not onto: its condition number is 1\.\d+, above the limit 1e\+00 \(1600"):
+        hard.preimage(Phi)
+
+
+@pytest.mark.parametrize("scale, message", [(0.0, "rank 0, with 16 outputs of 16"), (1e-170, "cannot be squared")])
+def test_weights_too_small_to_square_are_refused_for_that_reason(scale, message):
+    with pytest.raises(ValueError, match=message):
+        Conv2d(scale * ONE3, input_shape=(1, 4, 4), padding=1).preimage(torch.ones(1, 16, dtype=f64))
+
+
+def test_a_wrong_factor_is_noticed():
+    """The residual is checked against the forward map, whatever the solve says."""
+    phi = Conv2d(tensor([[[[0.1, 2.0, 0.3]]]]), input_shape=(1, 4, 6), padding=(0, 1))
+    assert phi.is_onto()
+    phi._blocks = [(C, None if E is None else E) for C, E in phi._blocks]
+    phi._blocks[1] = (1.5 * phi._blocks[1][0], phi._blocks[1][1])
+    with pytest.raises(ValueError, match="row 0: the pre-image misses Phi by .* more than the .* rounding explains"):
+        phi.preimage(torch.ones(1, 24, dtype=f64))
+
+
+# ------------------------------------------------------------------------------------ nearest
+
+
+def test_the_preimage_of_a_chain_is_the_nearest_when_later_steps_are_bijections(rng):
+    A, B = rng.normal(size=(9, 5)), rng.normal(size=(5, 5))
+    phi = Chain([Linear(tensor(A)), LeakyReLU(5, 0.3), Linear(tensor(B)), LeakyReLU(5, 0.3)])
+    X, near = rng.normal(size=(2, 9)), rng.normal(size=(2, 9))
+    found = numpy64(phi.preimage(phi(tensor(X)), tensor(near)))
+    np.testing.assert_allclose(found, near + (X - near) @ A @ np.linalg.pinv(A), atol=1e-11)
+    for _ in range(20):
+        other = found + rng.normal(size=(2, 9)) @ (np.eye(9) - A @ np.linalg.pinv(A))
+        np.testing.assert_allclose(phi(tensor(other)), phi(tensor(found)), atol=1e-11)
+        assert np.linalg.norm(other - near) > np.linalg.norm(found - near)
+
+
+def test_a_preimage_near_a_preimage_is_that_preimage(rng):
+    phi = small_cnn((3, 12, 12), (6, 9), seed=0)
+    X = tensor(rng.normal(size=(4, 432)))
+    assert error(phi.preimage(phi(X), X), X) <= 1e-14
+    assert error(phi.preimage(phi(X)), X) > 0.1  # p < d: without it another one is found
+
+
+# ------------------------------------------------------------------------------------ torch.nn.Sequential
+
+
+def test_a_network_becomes_the_map_it_computes():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Unflatten(1, (2, 6, 6)), nn.Conv2d(2, 8, 2, stride=2), nn.LeakyReLU(0.2),
+        nn.Sequential(nn.Identity(), nn.Conv2d(8, 8, 1, bias=False, padding="same"), nn.PReLU()), nn.Flatten(),
+        nn.Linear(72, 40), nn.LeakyReLU(), nn.Linear(40, 30, bias=False),
+    ).to(f64)  # fmt: skip
+    X = torch.randn(5, 72, dtype=f64)
+    phi = from_sequential(network, 72)
+    expected = network(X).detach()
+    assert error(phi(X), expected) <= 1e-14 and not phi(X).requires_grad
+    assert (phi.input_dim, phi.output_dim, len(phi.steps)) == (72, 30, 7) and phi.is_onto()
+    Phi = torch.randn(4, 30, dtype=f64)
+    assert error(network(phi.preimage(Phi)).detach(), Phi) <= 50 * phi.condition() * 2.0**-52
+    with torch.no_grad():
+        network[1].weight.zero_()
+    assert error(phi(X), expected) <= 1e-14
+    images = from_sequential(network[4:], (8, 3, 3))
+    assert images.input_dim == 72
+
+
+@pytest.mark.parametrize("padding", ["valid", "same", 1, (1, 0)])
+def test_every_way_to_pad_is_understood(padding):
+    layer = nn.Conv2d(1, 1, 3, padding=padding).to(f64)
+    with torch.no_grad():
+        layer.weight.mul_(0.1)
+        layer.weight[0, 0, 1, 1] += 1
+    X = torch.randn(2, 1, 7, 6, dtype=f64)
+    phi = from_sequential(nn.Sequential(layer), (1, 7, 6))
+    assert error(phi(X.flatten(1)), layer(X).flatten(1).detach()) <= 1e-14
+    assert phi.is_onto()
+
+
+def sequential(*layers, shape=(1, 4, 4), dtype=f64):
+    torch.manual_seed(0)
+    return from_sequential(nn.Sequential(*layers).to(dtype), shape)
+
+
+def deficient_layer():
+    layer = nn.Linear(16, 4)
+    with torch.no_grad():
+        layer.weight[3] = layer.weight[0] - layer.weight[1]
+    return layer
+
+
+GOOD = nn.Conv2d(1, 4, 2, stride=2)
+LAYERS = [
+    (lambda: sequential(GOOD, nn.ReLU()), r"layer 1, ReLU\(\), is not onto: its range is \[0, inf\); use LeakyReLU"),
+    (lambda: sequential(nn.Tanh()), r"layer 0, Tanh\(\), is not onto: its range is \(-1, 1\)"),
+    (lambda: sequential(nn.ELU()), r"layer 0, ELU\(alpha=1.0\), is not onto: its range is \(-alpha, inf\)"),
+    (lambda: sequential(nn.Softplus()), r"Softplus.* is not onto: its range is \(0, inf\)"),
+    (lambda: sequential(nn.LeakyReLU(0.0)), "layer 0, LeakyReLU.*is not onto: its slope is 0;"),
+    (lambda: sequential(nn.LeakyReLU(-1.0)), "is not onto: its slope is -1;"),
+    (lambda: sequential(GOOD, nn.Sequential(nn.LeakyReLU(), nn.MaxPool2d(2))),
+     r"layer 1\.1, MaxPool2d.* is not supported; supported are Linear, Conv2d"),
+    (lambda: sequential(GOOD, nn.BatchNorm2d(4)), "layer 1, BatchNorm2d.* is not supported"),
+    (lambda: sequential(nn.Conv2d(1, 5, 2, stride=2)),
+     "layer 0, Conv2d.* is not onto: rank 16, with 20 outputs of 16 inputs; the matrix of the kernel, 4 x 5, has rank "
+     "4 in each of 4 patches, and rank 5 is needed"),
+    (lambda: sequential(nn.Conv2d(1, 1, 3, padding=2)), "layer 0, .* 36 outputs of 16 inputs, so its rank is at most"),
+    (lambda: sequential(nn.Flatten(), nn.Linear(16, 17)), "layer 1, Linear.* 17 outputs of 16 inputs, so its rank is"),
+    (lambda: sequential(nn.Flatten(), deficient_layer()), "layer 1, .*not onto: rank 3, with 4 outputs of 16 inputs"),
+    (lambda: sequential(nn.Linear(4, 4)), r"layer 0, Linear.* gets images of shape \(1, 4, 4\): put Flatten"),
+    (lambda: sequential(nn.Flatten(), nn.Linear(15, 4)), "layer 1, .* takes 15 features and gets 16"),
+    (lambda: sequential(nn.Flatten(), GOOD), "layer 1, Conv2d.* gets rows of 16 features: pass input_shape"),
+    (lambda: sequential(nn.Conv2d(2, 1, 2)), "layer 0, .* does not fit its input: weight takes 2 channels"),
+    (lambda: sequential(nn.Conv2d(1, 1, 5)), "does not fit its input: the kernel, 5 x 5, is larger than .*, 4 x 4"),
+    (lambda: sequential(nn.Conv2d(1, 1, 2, dilation=2)), "is not supported: groups and dilation must be 1"),
+    (lambda: sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")), "padding_mode 'zeros'"),
+    (lambda: sequential(nn.Conv2d(1, 1, 2, padding="same")), "padding 'same' with a kernel of even size"),
+    (lambda: sequential(nn.PReLU(3)), "has 3 slopes, which is not supported"),
+    (lambda: sequential(nn.Flatten(2)), "is not supported: it must flatten all of an image"),
+    (lambda: sequential(nn.Unflatten(1, (1, 16))), "layer 0, Unflatten.* is not supported"),
+    (lambda: sequential(nn.Unflatten(1, (1, 4, 5)), shape=16), "layer 0, .* does not fit its input of 16 features"),
+    (lambda: sequential(nn.Identity()), "no layer that computes anything"),
+    (lambda: sequential(GOOD, shape=(4, 4)), r"input_shape = \(4, 4\) must be \(c, h, w\), or \(d,\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, message", LAYERS)
+def test_the_first_layer_that_cannot_be_inverted_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_only_a_sequential_is_converted():
+    with pytest.raises(TypeError, match="must be a torch.nn.Sequential, got Linear"):
+        from_sequential(nn.Linear(2, 2), 2)
+
+
+# ------------------------------------------------------------------------------------ refusals
+
+
+ONE = torch.ones(1, 1, 1, 1, dtype=f64)
+EYE = Linear(torch.eye(3, dtype=f64))
+ROWS = torch.ones(2, 3, dtype=f64)
+REFUSED = [
+    (lambda: Conv2d(np.ones((1, 1, 1, 1)), input_shape=(1, 2, 2)), TypeError, "must be a PyTorch tensor, got numpy"),
+    (lambda: Conv2d(ONE[0], input_shape=(1, 2, 2)), ValueError, r"4 dimensions, its shape is \(1, 1, 1\)"),
+    (lambda: Conv2d(ONE.half(), input_shape=(1, 2, 2)), TypeError, "float16; convert it to float64"),
+    (lambda: Conv2d(ONE * math.nan, input_shape=(1, 2, 2)), ValueError, "weight contains NaN or Inf"),
+    (lambda: Conv2d(ONE, torch.ones(2, dtype=f64), input_shape=(1, 2, 2)), ValueError, r"bias has shape \(2,\)"),
+    (lambda: Conv2d(ONE, torch.ones(1), input_shape=(1, 2, 2)), TypeError, "differ in dtype"),
+    (lambda: Conv2d(ONE, input_shape=(2, 2, 2)), ValueError, "weight takes 1 channels, input_shape"),
+    (lambda: Conv2d(ONE, input_shape=(1, 2)), ValueError, r"input_shape = \(1, 2\) must be"),
+    (lambda: Conv2d(ONE, input_shape=4), ValueError, r"must be \(channels, height, width\)"),
+    (lambda: Conv2d(ONE, input_shape=(1, 0, 2)), ValueError, "input_shape = 0 must be an integer of at least 1"),
+    (lambda: Conv2d(ONE, input_shape=(1, 2, 2), stride=0), ValueError, "stride = 0 must be an integer of at least 1"),
+    (lambda: Conv2d(ONE, input_shape=(1, 2, 2), stride=1.5), ValueError, "stride = 1.5 must be an integer"),
+    (lambda: Conv2d(ONE, input_shape=(1, 2, 2), padding=(0, -1)), ValueError, "padding = -1 must be .* at least 0"),
+    (lambda: Conv2d(ONE, input_shape=(1, 2, 2), stride=(1, 1, 1)), ValueError, "one integer or two"),
+    (lambda: Linear(ROWS, torch.ones(2, dtype=f64)), ValueError, r"bias has shape \(2,\), expected \(3,\)"),
+    (lambda: Linear([[1.0]]), TypeError, "A must be a PyTorch tensor, got builtins.list"),
+    (lambda: LeakyReLU(3, 0), ValueError, "slope = 0 is ReLU: its range is"),
+    (lambda: LeakyReLU(3, -0.1), ValueError, "slope = -0.1 must be finite and not negative"),
+    (lambda: LeakyReLU(0), ValueError, "dim = 0 must be an integer of at least 1"),
+    (lambda: Chain([]), TypeError, "steps must be one or more"),
+    (lambda: Chain([nn.ReLU()]), TypeError, "steps must be one or more"),
+    (lambda: Chain([EYE, LeakyReLU(4)]), ValueError, "step 1, LeakyReLU.*, takes 4 features; step 0 gives 3"),
+    (lambda: Chain([EYE, EYE.to(dtype=torch.float32)]), TypeError, "differ in dtype or device: torch.float64 on cpu"),
+    (lambda: EYE(ROWS.numpy()), TypeError, "X must be a PyTorch tensor, got numpy"),
+    (lambda: EYE(ROWS[0]), ValueError, r"X has shape \(3,\), expected \(n, 3\)"),
+    (lambda: EYE(ROWS.float()), TypeError, "X is torch.float32 on cpu, the map torch.float64 on cpu"),
+    (lambda: EYE.preimage(ROWS[:, :2]), ValueError, r"Phi has shape \(2, 2\), expected \(n, 3\)"),
+    (lambda: EYE.preimage(ROWS * math.inf), ValueError, "Phi contains NaN or Inf"),
+    (lambda: EYE.preimage(ROWS, ROWS[:1]), ValueError, "near has 1 rows and Phi has 2"),
+    (lambda: EYE.preimage(ROWS, ROWS.float()), TypeError, "Phi, near differ in dtype"),
+    (lambda: EYE.to(dtype=torch.float16), TypeError, "dtype must be torch.float64 or torch.float32"),
+    (lambda: small_cnn((1, 4, 4), [5], seed=0), ValueError, "layer 0: 5 channels of patches of 4 values; at most 4"),
+    (lambda: small_cnn((1, 6, 6), [4, 16], seed=0), ValueError, "layer 1: patches of 2 x 2 do not tile .* 3 x 3"),
+    (lambda: small_cnn((1, 4, 4), [4], seed=0, weights="unit"), ValueError, "weights = 'unit' must be 'orthogonal'"),
+    (lambda: small_cnn((1, 4, 4), [4], seed=0, dtype=torch.float16), TypeError, "dtype must be torch.float64"),
+    (lambda: small_cnn((1, 4, 4), [], seed=0), TypeError, "steps must be one or more"),
+]
+
+
+@pytest.mark.parametrize("call, kind_of_error, message", REFUSED)
+def test_bad_input_is_refused_with_the_numbers(call, kind_of_error, message):
+    with pytest.raises(kind_of_error, match=message):
+        call()
+
+
+def test_a_map_that_is_not_onto_is_refused_with_its_rank():
+    repeated = torch.ones(2, 1, 2, 2, dtype=f64)
+    phi = Chain([LeakyReLU(16), Conv2d(repeated, input_shape=(1, 4, 4), stride=2), LeakyReLU(8)])
+    assert phi(torch.ones(1, 16, dtype=f64)).shape == (1, 8)  # it can be computed
+    with pytest.raises(
+        ValueError, match="step 1, Conv2d.*is the first that is not: rank 4, with 8 outputs of 16 inputs"
+    ):
+        phi.preimage(torch.ones(1, 8, dtype=f64))
+    overlapping = Conv2d(repeated, input_shape=(1, 4, 4), stride=(2, 1))
+    assert overlapping.rank() == 6
+    with pytest.raises(ValueError, match="not onto: rank 6, with 12 outputs of 16 inputs; rank 12 is needed"):
+        overlapping.preimage(torch.ones(1, 12, dtype=f64))
+
+
+def test_full_rank_that_no_solve_can_use_is_refused_with_its_condition_number():
+    """The matrix has 1 on the diagonal and 3 beside it: determinant 1, condition number about 3^n."""
+    phi = Conv2d(tensor([[[[3.0, 1.0, 0.0]]]]), input_shape=(1, 1, 20), padding=(0, 1))
+    M = written_out(np.array([[[[3.0, 1.0, 0.0]]]]), (1, 1, 20), (1, 1), (0, 1))
+    assert phi.rank() == np.linalg.matrix_rank(M) == 20
+    found = re.escape(f"condition number {np.linalg.cond(M):.3g} is above the limit 1e+06")
+    with pytest.raises(ValueError, match=f"rank 20, as is needed.*{found}"):
+        phi.preimage(torch.ones(1, 20, dtype=f64))
+    short = Conv2d(tensor([[[[3.0, 1.0, 0.0]]]]), input_shape=(1, 1, 11), padding=(0, 1))
+    assert short.is_onto()
+    single = short.to(dtype=torch.float32)
+    assert not single.is_onto() and "judged in float32; float64" in single.obstacle
+
+
+# ------------------------------------------------------------------------------------ distillation
+
+
+@pytest.mark.parametrize("weights, depth", [("orthogonal", 1), ("orthogonal", 2), ("gaussian", 1), ("gaussian", 2)])
+def test_ten_images_train_the_same_model_through_a_network(weights, depth):
+    """Fashion-MNIST sample, p = d = 784: features that carry W, pulled back near real images, refitted."""
+    data = datasets.fashion_sample()
+    X, Y = tensor(datasets.standardize(data.X_train[:2000]).X_train), tensor(datasets.one_hot(data.y_train[:2000]))
+    phi = small_cnn((1, 28, 28), (4, 16)[:depth], seed=0, weights=weights)
+    Phi = phi(X)
+    W = torch.linalg.solve(Phi.mT @ Phi + 10 * torch.eye(784, dtype=f64), Phi.mT @ Y)
+    Q = torch.linalg.qr(W)[0]
+    first = torch.as_tensor([int(np.flatnonzero(data.y_train == c)[0]) for c in range(10)])
+    X_S = phi.preimage(Phi[first] @ Q @ Q.mT, near=X[first])
+    features = phi(X_S)
+    W_S, _ = refit(features, features @ W, 0.0)
+    assert error(W_S, W) <= 1e-8
+    if weights == "orthogonal":
+        assert phi.condition() == pytest.approx(10**depth, rel=1e-9)
+        for step in phi.steps[::2]:
+            assert step.rank() == 784 and step.condition() == pytest.approx(1, rel=1e-12)

@@ -1,0 +1,316 @@
+"""ddref.maps: every map undone by its pre-image over random shapes, checked by naive loops; refusals by message."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import conditioned, error, numpy64
+from ddref import maps
+from ddref.measure import tolerance
+
+
+def arrays(nx, *shapes, seed=0):
+    rng = np.random.default_rng(seed)
+    return [nx.asarray(rng.normal(size=shape)) for shape in shapes]
+
+
+def stretch(phi):
+    """A bound on how much the map stretches differences: the product of its layers' norms (slopes are up to 1)."""
+    steps = phi.steps if isinstance(phi, maps.Chain) else [phi]
+    return math.prod(max(1.0, float(np.linalg.norm(numpy64(s.A), 2))) for s in steps if isinstance(s, maps.Linear))
+
+
+def assert_right_inverse(phi, Phi, X, dtype="float64"):
+    """phi(X) = Phi up to what rounding in X (and in the layers between) explains: no condition number enters."""
+    residual = np.linalg.norm(numpy64(phi(X)) - numpy64(Phi))
+    size = stretch(phi) * np.linalg.norm(numpy64(X)) + np.linalg.norm(numpy64(Phi))
+    assert residual <= tolerance(1, dtype) * size, (residual, size)
+
+
+@st.composite
+def problems(draw):
+    """Widths that never increase, points, seed, and how far away the reference is."""
+    widths = sorted(draw(st.lists(st.integers(1, 12), min_size=2, max_size=5)), reverse=True)
+    return widths, draw(st.integers(1, 8)), draw(st.integers(0, 2**32 - 1)), 10.0 ** draw(st.integers(-6, 6))
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.sampled_from(["orthogonal", "gaussian"]), st.sampled_from([1e-3, 0.1, 0.9]), st.booleans())
+def test_networks_are_undone_over_shapes_weights_slopes_and_references(problem, weights, slope, with_near):
+    widths, n, seed, scale = problem
+    rng = np.random.default_rng(seed)
+    phi = maps.leaky_relu_network(widths, seed=seed, slope=slope, weights=weights, bias=1.0)
+    Phi, near = rng.normal(size=(n, widths[-1])), scale * rng.normal(size=(n, widths[0])) if with_near else None
+    copies = Phi.copy(), None if near is None else near.copy()
+    X = phi.preimage(Phi, near)
+    assert phi.is_onto() and (phi.input_dim, phi.output_dim) == (widths[0], widths[-1])
+    assert X.shape == (n, widths[0])
+    # what the layers between take and give is rounded too, divided by the slope on the way back
+    residual = np.linalg.norm(phi(X) - Phi)
+    far = np.linalg.norm(X) + (0 if near is None else np.linalg.norm(near)) + n * len(widths)
+    assert residual <= tolerance(1, "float64") * (stretch(phi) * far + np.linalg.norm(Phi))
+    assert np.array_equal(Phi, copies[0]) and (near is None or np.array_equal(near, copies[1]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), st.floats(0, 6))
+def test_linear_takes_the_nearest_preimage_of_least_squares(problem, digits):
+    (d, *_, p), n, seed, scale = problem
+    rng = np.random.default_rng(seed)
+    A, b = conditioned(rng, d, p, 10**digits), rng.normal(size=p)
+    phi, Phi, near = maps.Linear(A, b), rng.normal(size=(n, p)), scale * rng.normal(size=(n, d))
+    for reference in (None, near):
+        X = phi.preimage(Phi, reference)
+        start = np.zeros((n, d)) if reference is None else reference
+        step = np.linalg.lstsq(A.T, (Phi - start @ A - b).T, rcond=None)[0].T  # minimum norm
+        size = np.linalg.norm(X) + np.linalg.norm(start) + np.linalg.norm(Phi - b)
+        assert np.linalg.norm(X - (start + step)) <= tolerance(10**digits, "float64") * (1 + size)
+        assert np.linalg.norm(phi(X) - Phi) <= tolerance(1, "float64") * size
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.integers(2, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_flows_are_undone_and_undo(d, steps, n, seed, hidden):
+    rng = np.random.default_rng(seed)
+    phi, X = maps.flow(d, steps, seed=seed, hidden=hidden), rng.normal(size=(n, d))
+    bound = tolerance(math.exp(0.5 * steps) * (2 + steps) ** 2, "float64")
+    assert error(phi(phi.preimage(X)), X) <= bound and error(phi.preimage(phi(X)), X) <= bound
+
+
+ACTIVATIONS = [maps.LeakyReLU(0.1), maps.LeakyReLU(3.0), maps.Asinh(), maps.Tanh(), maps.Sigmoid(), maps.ReLU(),
+               maps.Identity()]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(ACTIVATIONS), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_activations_are_undone_inside_their_range(phi, n, d, seed):
+    rng = np.random.default_rng(seed)
+    Phi = phi(3 * rng.normal(size=(n, d)))
+    assert error(phi(phi.preimage(Phi)), Phi) <= tolerance(2, "float64")
+    if not isinstance(phi, maps.ReLU):
+        assert error(phi(phi.preimage(Phi, Phi)), Phi) <= tolerance(2, "float64")
+
+
+@pytest.mark.parametrize("make", [
+    lambda like: maps.leaky_relu_network([9, 6, 4], seed=3, bias=0.5, like=like),
+    lambda like: maps.leaky_relu_network([6, 6, 6], seed=3, weights="gaussian", like=like),
+    lambda like: maps.flow(6, 3, seed=3, like=like),
+    lambda like: maps.Chain([maps.leaky_relu_network([6, 5], seed=1, like=like), maps.Identity(5), maps.Asinh()]),
+])  # fmt: skip
+def test_maps_keep_library_device_and_dtype_and_agree_with_numpy(nx, make, rng):
+    like = nx.asarray(np.ones((1, 1)))
+    phi, reference = make(like), make(None)
+    X, Phi = rng.normal(size=(5, phi.input_dim)), rng.normal(size=(5, phi.output_dim))
+    value, back = phi(nx.asarray(X)), phi.preimage(nx.asarray(Phi), nx.asarray(X))
+    assert nx.is_mine(value) and nx.is_mine(back) and nx.is_mine(phi.preimage(nx.asarray(Phi)))
+    assert error(value, reference(X)) < tolerance(10, nx.dtype)
+    assert_right_inverse(phi, Phi, back, nx.dtype)
+    condition = math.prod(np.linalg.cond(s.A) / 0.1 for s in getattr(reference, "steps", []) if hasattr(s, "A"))
+    assert error(back, reference.preimage(Phi, X)) < tolerance(max(condition, 10), nx.dtype)
+
+
+def test_arrays_stay_on_their_device():
+    xp = pytest.importorskip("array_api_strict")
+    device = xp.Device("device2")
+    like = xp.asarray(np.ones((1, 1)), device=device)
+    X = xp.asarray(np.linspace(-1, 1, 12).reshape(2, 6), device=device)
+    relu, tanh = maps.ReLU(), maps.Tanh()
+    for phi in (maps.leaky_relu_network([6, 4], seed=0, bias=1, like=like), maps.flow(6, seed=0, like=like)):
+        Phi = phi(X)
+        assert Phi.device == phi.preimage(Phi).device == phi.preimage(Phi, X).device == device
+    assert relu.preimage(relu(X), X).device == device and tanh.range_scale(X).device == device
+    assert all(f.preimage(f(X)).device == device for f in (tanh, maps.Sigmoid(), maps.Asinh(), maps.Identity()))
+
+
+def test_a_network_is_the_loop_over_its_neurons(rng):
+    phi = maps.leaky_relu_network([4, 3, 2], seed=5, slope=0.2, bias=1.0)
+    X = rng.normal(size=(6, 4))
+    rows = []
+    for x in X:
+        for layer in phi.steps[::2]:
+            y = [sum(x[i] * layer.A[i, j] for i in range(len(x))) + layer.b[0, j] for j in range(layer.A.shape[1])]
+            x = [value if value > 0 else 0.2 * value for value in y]
+        rows.append(x)
+    assert error(phi(X), np.array(rows)) < tolerance(1, "float64")
+
+
+def test_the_activations_are_those_of_pytorch(rng):
+    torch = pytest.importorskip("torch")
+    X = torch.tensor(5 * rng.normal(size=(7, 5)))
+    F = torch.nn.functional
+    for phi, theirs in (
+        (maps.LeakyReLU(0.3), F.leaky_relu(X, 0.3)),
+        (maps.ReLU(), F.relu(X)),
+        (maps.Tanh(), torch.tanh(X)),
+        (maps.Sigmoid(), torch.sigmoid(X)),
+        (maps.Asinh(), torch.asinh(X)),
+    ):
+        assert error(phi(X), theirs) < tolerance(1, "float64")
+
+
+def test_a_coupling_is_triangular_with_the_scales_on_its_diagonal():
+    torch = pytest.importorskip("torch")
+    coupling = maps.flow(5, 1, seed=2, like=torch.zeros(1, 1, dtype=torch.float64)).steps[0]
+    x = torch.tensor([[0.3, -1.0, 0.7, 2.0, -0.4]], dtype=torch.float64)
+    J = torch.autograd.functional.jacobian(lambda v: coupling(v[None, :])[0], x[0])
+    assert torch.equal(torch.triu(J, 1), torch.zeros_like(J))
+    expected = torch.cat([torch.zeros(2, dtype=torch.float64), coupling.log_scale(x[:, :2])[0]])
+    assert torch.allclose(torch.log(torch.diag(J)), expected, rtol=1e-12, atol=1e-14)
+    assert float(coupling.log_scale(100 * x[:, :2]).abs().max()) <= 0.5
+
+
+def test_swapped_couplings_change_the_other_entries(rng):
+    X = rng.normal(size=(3, 5))
+    for swap, same in ((False, slice(0, 1)), (True, slice(4, 5))):
+        phi = maps.AffineCoupling(5, lambda x: 0 * x + np.ones(4), lambda x: x + np.zeros(4), half=1, swap=swap)
+        kept = phi(X) == X
+        assert kept[:, same].all() and not np.delete(kept, same, axis=1).any()
+        assert error(phi.preimage(phi(X)), X) < tolerance(10, "float64")
+
+
+def test_step_by_step_nearest_is_globally_nearest_when_only_the_first_step_has_freedom(rng):
+    phi = maps.leaky_relu_network([7, 3, 3], seed=4, weights="gaussian")
+    Phi, near = rng.normal(size=(2, 3)), rng.normal(size=(2, 7))
+    X = phi.preimage(Phi, near)
+    A = phi.steps[0].A
+    free = np.linalg.svd(A)[0][:, 3:]  # directions that do not change the features
+    assert np.abs((X - near) @ free).max() < tolerance(1, "float64") * np.abs(near).max() * 10
+    assert np.linalg.norm(X - near) < np.linalg.norm(phi.preimage(Phi) - near)
+    other = X + rng.normal(size=(2, 4)) @ free.T
+    assert error(phi(other), Phi) < 1e-12 and np.linalg.norm(other - near) > np.linalg.norm(X - near)
+
+
+def test_a_preimage_near_an_input_that_fits_already_is_that_input(rng):
+    phi = maps.leaky_relu_network([8, 5, 4], seed=1, weights="gaussian", bias=1.0)
+    X = rng.normal(size=(6, 8))
+    assert error(phi.preimage(phi(X), X), X) < tolerance(1e2, "float64")
+    assert error(phi.preimage(phi(X)), X) > 1e-2  # without the reference another one is found
+
+
+def test_relu_keeps_the_reference_where_the_feature_is_zero():
+    X = maps.ReLU().preimage(np.array([[0.0, 0.0, 2.0]]), np.array([[-4.0, 3.0, -1.0]]))
+    assert X.tolist() == [[-4.0, 0.0, 2.0]]
+    assert not maps.ReLU().is_onto() and not maps.Tanh().is_onto() and maps.Asinh().is_onto()
+
+
+def test_the_range_scale_of_tanh_leaves_its_margin_row_by_row(nx):
+    Phi = nx.asarray([[3.0, -1.0], [0.2, 0.1], [0.0, 0.0]])
+    c = numpy64(maps.Tanh().range_scale(Phi, margin=0.1))
+    assert c == pytest.approx(np.array([[0.3], [1.0], [1.0]]), rel=4 * nx.eps)
+    chain = maps.Chain([maps.Identity(2), maps.Tanh()])
+    assert np.array_equal(numpy64(chain.range_scale(Phi, margin=0.1)), c)
+    assert numpy64(maps.Chain([maps.Tanh(), maps.Identity(2)]).range_scale(Phi)).tolist() == [[1.0]] * 3
+    assert error(chain(chain.preimage(nx.asarray(c) * Phi)), c * numpy64(Phi)) < tolerance(10, nx.dtype)
+
+
+def test_weights_follow_the_seed_and_nothing_else():
+    state = np.random.get_state()[1].copy()
+    one, again, other = (maps.leaky_relu_network([5, 4], seed=seed).steps[0].A for seed in (1, 1, 2))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert np.array_equal(state, np.random.get_state()[1])
+    generator = np.random.default_rng(1)
+    assert np.array_equal(maps.leaky_relu_network([5, 4], seed=generator).steps[0].A, one)
+
+
+def test_weights_are_orthogonal_or_gaussian_of_variance_one_over_inputs():
+    for widths in ([30, 20], [20, 30]):
+        A = maps.leaky_relu_network(widths, seed=0).steps[0].A
+        small = A.T @ A if widths[0] > widths[1] else A @ A.T
+        assert np.abs(small - np.eye(20)).max() < 1e-13
+    A = maps.leaky_relu_network([400, 300], seed=0, weights="gaussian").steps[0].A
+    assert abs(A.var() * 400 - 1) < 0.02 and abs(A.mean()) < 1e-3
+    means = np.mean([maps.leaky_relu_network([3, 3], seed=s).steps[0].A for s in range(2000)], axis=0)
+    assert np.abs(means).max() < 0.06  # uniform on the orthogonal group: no sign is preferred
+
+
+def test_a_widening_network_can_be_called_but_not_undone():
+    phi = maps.leaky_relu_network([3, 5], seed=0)
+    assert not phi.is_onto() and phi(np.ones((2, 3))).shape == (2, 5)
+    with pytest.raises(ValueError, match=r"step 0 of 2 \(Linear\): .*\(d, p\) = \(3, 5\) and rank 3 is not onto R\^5"):
+        phi.preimage(np.ones((2, 5)))
+
+
+def planted(d, p, rank):
+    return conditioned(np.random.default_rng(0), d, p, 10, rank=rank)
+
+
+ONE = np.ones((1, 2))
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: maps.Linear(planted(6, 4, 3)).preimage(np.ones((1, 4))), ValueError,
+         r"rank 3 is not onto R\^4: a rank-deficient layer .*at most 3 columns"),
+        (lambda: maps.Linear(planted(4, 6, 4)).preimage(np.ones((1, 6))), ValueError,
+         r"rank 4 is not onto R\^6: more features than inputs"),
+        (lambda: maps.Linear(np.diag([1.0, 1e-9]), rtol=1e-6).preimage(ONE), ValueError, r"rank 1 is not onto R\^2"),
+        (lambda: maps.Linear(np.zeros((2, 2))).preimage(ONE), ValueError, r"rank 0 is not onto R\^2"),
+        (lambda: maps.Linear(np.eye(2), np.ones(3)), ValueError, r"b must have shape \(2,\), it is \(3,\)"),
+        (lambda: maps.Linear(np.eye(2), np.array([1.0, np.nan])), ValueError, "b contains NaN or Inf"),
+        (lambda: maps.Linear(np.eye(2, dtype=int)), TypeError, "A has dtype int64; convert it to float64"),
+        (lambda: maps.Linear(np.eye(2))(np.ones((1, 3))), ValueError, "X has 3 columns, this map needs 2"),
+        (lambda: maps.Linear(np.eye(2)).preimage(np.ones((1, 3))), ValueError, "Phi has 3 columns, this map needs 2"),
+        (lambda: maps.Linear(np.eye(2)).preimage(ONE, np.ones((2, 2))), ValueError,
+         r"near has shape \(2, 2\), one input a row of Phi is needed: \(1, 2\)"),
+        (lambda: maps.Linear(np.eye(2))(ONE.astype("float32")), TypeError, "X, A differ in dtype: float32, float64"),
+        (lambda: maps.Identity(3)(ONE), ValueError, "X has 2 columns, this map needs 3"),
+        (lambda: maps.Identity(0), ValueError, "d = 0 must be at least 1"),
+        (lambda: maps.LeakyReLU(0), ValueError, "slope = 0 is ReLU, which takes no negative value"),
+        (lambda: maps.LeakyReLU(-0.1), ValueError, "slope = -0.1 must be finite and not negative"),
+        (lambda: maps.LeakyReLU("a"), TypeError, "slope must be a number, got str"),
+        (lambda: maps.ReLU().preimage(np.array([[1.0, -0.5]])), ValueError,
+         r"ReLU is not onto: it takes no negative value, and 1 of 2 features are negative \(the smallest is -0.5\)"),
+        (lambda: maps.Tanh().preimage(np.array([[0.5, -1.5]])), ValueError,
+         r"Tanh takes values between -1 and 1, ends excluded: 1 of 2 values lie outside \(from -1.5 to 0.5\)"),
+        (lambda: maps.Tanh().preimage(np.array([[1.0]])), ValueError, "ends excluded: 1 of 1 values lie outside"),
+        (lambda: maps.Sigmoid().preimage(np.array([[0.5, -1.5, 2]])), ValueError,
+         "Sigmoid takes values between 0 and 1, ends excluded: 2 of 3"),
+        (lambda: maps.Tanh().range_scale(ONE, margin=1), ValueError, "margin = 1.0 must be below 1"),
+        (lambda: maps.LeakyReLU(1e-300).preimage(np.array([[-1e10]])), ValueError,
+         r"the inputs overflow: LeakyReLU takes 1e\+10, the largest feature, at no finite float64"),
+        (lambda: maps.AffineCoupling(1, abs, abs), ValueError, "d = 1 must be at least 2"),
+        (lambda: maps.AffineCoupling(3, abs, abs, half=3), ValueError, "half = 3 leaves none of the d = 3 entries"),
+        (lambda: maps.AffineCoupling(3, abs, abs)(np.ones((1, 3))), ValueError,
+         r"log_scale returned rows of shape \(1, 1\), \(1, 2\) are needed"),
+        (lambda: maps.AffineCoupling(2, np.log, abs)(np.zeros((1, 2))), ValueError, "log_scale contains NaN or Inf"),
+        (lambda: maps.Chain([]), ValueError, "a chain needs at least one step"),
+        (lambda: maps.Chain([maps.Linear(np.ones((3, 2))), maps.LeakyReLU(), maps.Linear(np.eye(3))]), ValueError,
+         r"step 2 \(Linear\) takes 3 entries, step 0 \(Linear\) gives 2"),
+        (lambda: maps.Chain([maps.Identity(), maps.Tanh()]).preimage(2 * ONE), ValueError,
+         r"step 1 of 2 \(Tanh\): Tanh takes values between"),
+        (lambda: maps.leaky_relu_network([3], seed=0), ValueError, r"widths = \[3\] needs the number of inputs"),
+        (lambda: maps.leaky_relu_network([3, 0], seed=0), ValueError, "a width = 0 must be at least 1"),
+        (lambda: maps.leaky_relu_network([3, 2.0], seed=0), TypeError, "a width must be an integer, got 2.0"),
+        (lambda: maps.leaky_relu_network([3, 2], seed=None), TypeError, "seed must be an integer or a"),
+        (lambda: maps.leaky_relu_network([3, 2], seed=0, weights="he"), ValueError,
+         "weights must be 'orthogonal' or 'gaussian', got 'he'"),
+        (lambda: maps.flow(1, seed=0), ValueError, "d = 1 must be at least 2"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:divide by zero:RuntimeWarning")
+def test_bad_input_is_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 8), st.integers(0, 2**32 - 1))
+def test_a_layer_is_onto_exactly_when_its_rank_is_its_number_of_features(d, p, rank, seed):
+    rank = min(rank, d, p)
+    A = conditioned(np.random.default_rng(seed), d, p, 1e3, rank=rank) if rank else np.zeros((d, p))
+    phi = maps.Linear(A)
+    assert phi.rank == rank and phi.is_onto() == (rank == p)
+    if rank < p:
+        with pytest.raises(ValueError, match=rf"\(d, p\) = \({d}, {p}\) and rank {rank} is not onto"):
+            phi.preimage(np.ones((2, p)))
+
+
+def test_gradients_flow_through_a_preimage(rng):
+    torch = pytest.importorskip("torch")
+    phi = maps.leaky_relu_network([4, 3], seed=0, like=torch.zeros(1, 1, dtype=torch.float64))
+    Phi = torch.tensor(rng.normal(size=(2, 3)), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda A: phi.preimage(A), (Phi,))
