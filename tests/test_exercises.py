@@ -48,6 +48,15 @@ ANSWERS = {
             ],
         ),
     },
+    "08_deep_linear": {
+        "check_one_point": ("(-1.5, -6.5)", ["(0, -2)", "(1, 1)"]),
+        "check_label": ("-1", ["0", "1"]),
+        "check_count": (
+            "lambda W, T, b: np.linalg.matrix_rank(W) + int("
+            "np.linalg.norm(np.linalg.pinv(np.vstack([T, b]))[:, -1] @ W) < 1e-9)",
+            ["lambda W, T, b: np.linalg.matrix_rank(W)", "lambda W, T, b: np.linalg.matrix_rank(W) + 1"],
+        ),
+    },
     "07_fourier": {
         "check_factor": ("(0.25, 0.05)", ["(0.25, 0.2)", "(0.5, 0.2)"]),  # c used once; half-width forgotten
         "check_rows": (

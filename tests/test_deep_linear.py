@@ -1,0 +1,576 @@
+"""ddref.deep_linear: every set is refitted from its inputs by an oracle; nothing nearer exists; refusals by name."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from conftest import conditioned, error, numpy64, refit
+from ddref import deep_linear
+from ddref.measure import tolerance
+
+D, P, K = 8, 13, 3
+
+
+def network(rng, d, p, depth=1, biases=True, scale=0.3):
+    """Layers of a Gaussian linear network with widths d, p, ..., p, multiplied out."""
+    widths = [d, *[p] * depth]
+    layers = [rng.normal(size=pair) / np.sqrt(pair[0]) for pair in zip(widths, widths[1:], strict=False)]
+    return deep_linear.product([(A, scale * rng.normal(size=(1, p))) if biases else A for A in layers])
+
+
+def trained(rng, T, b, k, lam=0.1, n=200):
+    """A model that ridge regression on the network trains, as an outsider would: it lies in the network's row space."""
+    U, t, Vh = np.linalg.svd(features(rng.normal(size=(n, len(T))), T, b), full_matrices=False)
+    r = int(np.sum(t > 1e-10 * t[0]))
+    return Vh[:r].T @ (U.T[:r] @ rng.normal(size=(n, k)) * (t / (t**2 + lam))[:r, None])
+
+
+def features(X, T, b):
+    return X @ T if b is None else X @ T + b
+
+
+def assert_exact(found, W, T, b, lam_S=0.0):
+    """Refitted from the inputs as returned; what rounding in X_S T does to the features counts, too."""
+    W, T, b, dtype = numpy64(W), numpy64(T), None if b is None else numpy64(b), str(W.dtype).removeprefix("torch.")
+    X_S = numpy64(found.X_S)
+    W_S, condition = refit(features(X_S, T, b).astype(dtype), found.Y_S, lam_S)
+    t = np.linalg.svd(features(X_S, T, b), compute_uv=False)
+    t_min = np.min(t[t > max(X_S.shape[0], T.shape[1]) * np.finfo(dtype).eps * t[0]])
+    reach = np.linalg.norm(X_S, 2) * np.linalg.norm(T, 2) / t_min
+    slack = max(condition, found.condition, reach)
+    assert error(W_S, W) < tolerance(slack, dtype), (condition, reach, error(W_S, W))
+    return error(W_S, W)
+
+
+def parts(W, T, b):
+    """What the theorem needs, by full SVDs: the constant direction u, beta, a basis of the columns of W, its row c."""
+    V = np.linalg.svd(T, full_matrices=False)[2]
+    rest = b - b @ V.T @ V
+    beta = np.linalg.norm(rest)
+    U, s, _ = np.linalg.svd(W, full_matrices=False)
+    Q = U[:, s > 1e-10 * s[0]]
+    return rest / beta, beta, Q, rest / beta @ Q
+
+
+def without_constant(W, T, b):
+    """W with no component along the constant direction."""
+    u = parts(W, T, b)[0]
+    return W - u.T @ (u @ W)
+
+
+# -- labels free
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 0.7])
+@pytest.mark.parametrize("biases", [False, True], ids=["no biases", "biases"])
+@pytest.mark.parametrize("m", [K, K + 1, D, D + 1, D + 5])
+def test_points_are_exact_for_every_number_of_them(nx, rng, m, biases, lam_S):
+    T, b = network(rng, D, P, 2, biases)
+    W = nx.asarray(trained(rng, T, b, K))
+    T, b = nx.asarray(T), None if b is None else nx.asarray(b)
+    found = deep_linear.points(W, T, b, m=m, lam_S=lam_S)
+    assert nx.is_mine(found.X_S) and nx.is_mine(found.Y_S) and found.lam_S == lam_S
+    assert tuple(found.X_S.shape) == (m, D) and tuple(found.Y_S.shape) == (m, K)
+    assert_exact(found, W, T, b, lam_S)
+    if lam_S == 0:
+        predictions = features(numpy64(found.X_S), numpy64(T), 0 if b is None else numpy64(b)) @ numpy64(W)
+        assert error(found.Y_S, predictions) < tolerance(100, nx.dtype)
+    if m <= (D + 1 if biases else D):
+        assert found.condition < 1 + 1e4 * nx.eps
+
+
+@pytest.mark.parametrize("p", [65, 128, 512])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_networks_with_64_inputs_are_exact_to_1e_9(rng, p, depth):
+    for k in (1, 2, 10):
+        for biases in (False, True):
+            T, b = network(rng, 64, p, depth, biases)
+            W = trained(rng, T, b, k)
+            given = np.eye(k + 1)[:, :k]
+            for how in ({"m": k}, {"m": k + 1}, {"Y_S": given}, {"near": rng.normal(size=(k + 1, 64))}):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # k = 1 may reach far
+                    X_S, Y_S, *_ = deep_linear.points(W, T, b, **how)
+                assert error(refit(features(X_S, T, b), Y_S, 0.0)[0], W) <= 1e-9
+                assert "Y_S" not in how or np.array_equal(Y_S, given)
+
+
+def test_rank_many_points_need_a_constant_component_and_one_more_does_not(rng):
+    """The flat that the points must contain: through beta a / c where c is not zero, nowhere where it is."""
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    assert len(deep_linear.points(W, T, b).X_S) == K
+    W_0 = without_constant(W, T, b)
+    with pytest.raises(ValueError, match=rf"m = {K} points are not enough .* c, is .*counts as zero .*use {K + 1}"):
+        deep_linear.points(W_0, T, b, m=K)
+    found = deep_linear.points(W_0, T, b)
+    assert len(found.X_S) == K + 1
+    assert_exact(found, W_0, T, b)
+
+
+def test_no_inputs_within_reach_give_the_refused_number_of_points(rng):
+    """An optimiser over inputs in a box does not find what is refused, and finds what is not."""
+    T, b = network(rng, 3, 5)
+    W = trained(rng, T, b, 2)
+    for M, possible in ((W, True), (without_constant(W, T, b), False)):
+
+        def loss(z, M=M):  # the part of M outside the row space of the features of two points
+            Phi = features(z.reshape(2, 3), T, b)
+            return error(np.linalg.pinv(Phi) @ (Phi @ M), M) ** 2
+
+        starts = rng.normal(size=(5, 6))
+        options = {"ftol": 1e-15, "gtol": 1e-10}
+        box = [(-20, 20)] * 6
+        best = min(minimize(loss, z, bounds=box, method="L-BFGS-B", options=options).fun for z in starts)
+        assert (best < 1e-10) if possible else (best > 1e-6)
+
+
+def test_a_small_constant_component_is_exact_far_out_and_says_so(rng):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    u, _, Q, c = parts(W, T, b)
+    W = W - (1 - 1e-5) * u.T @ (u @ W)
+    with pytest.warns(UserWarning, match=rf"c, .* is only [\d.e-]+ of W: with m = {K} .* norm of .* pass m={K + 1}"):
+        found = deep_linear.points(W, T, b, m=K)
+    assert_exact(found, W, T, b)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one_more = deep_linear.points(W, T, b, m=K + 1)
+    assert_exact(one_more, W, T, b)
+    assert np.linalg.norm(found.X_S) > 1e3 * np.linalg.norm(one_more.X_S)
+
+
+@pytest.mark.parametrize("m", [K, K + 2])
+def test_biases_that_are_features_of_an_input_need_no_extra_point(nx, rng, m):
+    T = rng.normal(size=(D, P))
+    x_b = rng.normal(size=(1, D))
+    W = nx.asarray(T.T @ rng.normal(size=(D, K)))
+    T, b = nx.asarray(T), nx.asarray(x_b @ T)
+    assert_exact(deep_linear.points(W, T, b, m=m), W, T, b)
+    assert_exact(deep_linear.points(W, T, b, Y_S=nx.asarray(np.eye(m)[:, :K])), W, T, b)
+    shifted = deep_linear.points(W, T, b, near=nx.asarray(np.eye(D)[:m] - x_b))
+    plain = deep_linear.points(W, T, near=nx.asarray(np.eye(D)[:m]))
+    assert error(numpy64(shifted.X_S) + x_b, plain.X_S) < tolerance(1e3, nx.dtype)
+
+
+def test_a_model_outside_the_row_space_is_refused_with_the_missing_fraction(rng):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    u = parts(W, T, b)[0]
+    fraction = np.linalg.norm(u @ W) / np.linalg.norm(W)
+    with pytest.raises(
+        ValueError, match=rf"a fraction {fraction:.3g} of W lies outside the row space of T \(rank 8 of"
+    ):
+        deep_linear.points(W, T)
+    with pytest.raises(ValueError, match=r"outside the row space of T and b \(rank 9 of 13 .* no inputs, however many"):
+        deep_linear.points(rng.normal(size=(P, K)), T, b, m=50)
+
+
+def test_ridge_regression_on_the_network_never_leaves_the_row_space(rng):
+    for lam in (1e-8, 1.0, 1e4):
+        T, b = network(rng, D, P, 3)
+        W = trained(rng, T, b, K, lam)
+        assert_exact(deep_linear.points(W, T, b), W, T, b)
+
+
+@pytest.mark.parametrize("m", [2, 3, D, D + 4])
+def test_a_bottleneck_leaves_what_it_ignores_as_it_was(rng, m):
+    T = rng.normal(size=(D, 4)) @ rng.normal(size=(4, P))  # rank 4
+    W, near = T.T @ rng.normal(size=(D, 2)), rng.normal(size=(m, D))
+    found = deep_linear.points(W, T, near=near)
+    assert_exact(found, W, T, None)
+    ignored = np.linalg.svd(T)[0][:, 4:]
+    assert error(found.X_S @ ignored, near @ ignored) < 1e-12
+
+
+# -- near real inputs
+
+
+def closest_by_search(near, W, T, b, start, rng, tries=4):
+    """Squared distance of the nearest exact inputs, searched over the weights with which the points combine into W.
+
+    For fixed weights N (m, r) the inputs solve linear equations X_S^T N = M; the constant fixes 1^T N.
+    """
+    m, d = near.shape
+    M, c = np.linalg.lstsq(np.concatenate([T] if b is None else [T, b]).T, np.linalg.svd(W)[0][:, :K], rcond=None)[0], 0
+    M, c = (M, None) if b is None else (M[:d], M[d:])
+
+    def value(z):
+        N = z.reshape(m, K)
+        N = N if c is None else N + (c - N.sum(0)) / m
+        return np.linalg.norm((M - near.T @ N) @ np.linalg.pinv(N)) ** 2
+
+    N = np.linalg.lstsq(features(start, T, b).T, np.linalg.svd(W)[0][:, :K], rcond=None)[0]
+    starts = [N + 0.3 * rng.normal(size=(m, K)) for _ in range(tries)]
+    return value(N.ravel()), min(minimize(value, z.ravel(), method="BFGS").fun for z in starts)
+
+
+@pytest.mark.parametrize("m", [K, K + 1, K + 3])
+@pytest.mark.parametrize("case", ["no biases", "biases", "no component along the biases"])
+def test_no_exact_inputs_are_nearer(rng, m, case):
+    T, b = network(rng, 5, 9, 1, case != "no biases")
+    W = trained(rng, T, b, K)
+    if case == "no component along the biases":
+        if m == K:
+            return  # refused, see above
+        W = without_constant(W, T, b)
+    near = rng.normal(size=(m, 5))
+    found = deep_linear.points(W, T, b, near=near)
+    assert_exact(found, W, T, b)
+    distance = np.linalg.norm(found.X_S - near) ** 2
+    ours, searched = closest_by_search(near, W, T, b, found.X_S, rng)
+    assert abs(ours - distance) < 1e-6 * (1 + distance)
+    assert searched > distance * (1 - 1e-6) - 1e-9
+
+
+@pytest.mark.parametrize("m", [K, K + 2, D, D + 1, D + 7])
+@pytest.mark.parametrize("biases", [False, True], ids=["no biases", "biases"])
+def test_nearest_inputs_are_exact_for_every_lam(nx, rng, m, biases):
+    T, b = network(rng, D, P, 2, biases)
+    W = nx.asarray(trained(rng, T, b, K))
+    T, b, near = nx.asarray(T), None if b is None else nx.asarray(b), nx.asarray(rng.normal(size=(m, D)))
+    for lam_S in (0.0, 0.5, 40.0):
+        found = deep_linear.points(W, T, b, near=near, lam_S=lam_S)
+        assert nx.is_mine(found.X_S)
+        assert_exact(found, W, T, b, lam_S)
+    if m >= D + 1:
+        assert np.array_equal(numpy64(found.X_S), numpy64(near))  # they carry every W of the map
+
+
+@pytest.mark.parametrize("m", [K, K + 1, D + 4])
+@pytest.mark.parametrize("case", ["no biases", "biases", "no component along the biases"])
+@pytest.mark.parametrize("defect", ["equal rows", "repeated rows", "zero columns"])
+def test_a_start_that_cannot_carry_w_is_repaired(rng, m, case, defect):
+    T, b = network(rng, D, P, 1, case != "no biases")
+    W, near = trained(rng, T, b, K), rng.normal(size=(m, D))
+    if case == "no component along the biases":
+        W = without_constant(W, T, b)
+        if m == K:
+            return
+    if defect == "zero columns":
+        near[:, 2:] = 0
+    else:
+        near = near[np.zeros(m, int)] if defect == "equal rows" else near[np.arange(m) // 2]
+    found = deep_linear.points(W, T, b, near=near)
+    assert_exact(found, W, T, b)
+    assert found.condition <= 1e6 * (1 + 1e-9)
+    loose = deep_linear.points(W, T, b, near=near, max_condition=1e9)
+    assert np.linalg.norm(loose.X_S - near) <= np.linalg.norm(found.X_S - near) * (1 + 1e-6)
+
+
+# -- labels given
+
+
+@pytest.mark.parametrize("m", [K, 2 * K, D])
+def test_without_biases_given_labels_need_no_extra_point(nx, rng, m):
+    T, _ = network(rng, D, P, 2, False)
+    W, Y_S = nx.asarray(trained(rng, T, None, K)), nx.asarray(np.eye(K)[np.arange(m) % K])
+    T = nx.asarray(T)
+    for fraction in (0.0, 0.5, 0.99):
+        s_max = np.linalg.norm(numpy64(W) @ np.linalg.pinv(numpy64(Y_S)), 2)
+        lam_S = fraction / (4 * s_max**2)
+        found = deep_linear.points(W, T, Y_S=Y_S, lam_S=lam_S)
+        assert np.array_equal(numpy64(found.Y_S), numpy64(Y_S))
+        assert_exact(found, W, T, None, lam_S)
+    with pytest.raises(ValueError, match=r"exceeds 1/\(4 s_max\^2\) = .*; scale Y_S by at least 2"):
+        deep_linear.points(W, T, Y_S=Y_S, lam_S=1 / s_max**2)
+
+
+LABELS = {
+    "[I; 0]": np.eye(K + 1)[:, :K],
+    "any labels": np.random.default_rng(5).normal(size=(K + 1, K)),
+    "many points": np.concatenate([np.eye(K), np.eye(K), np.zeros((2, K))]),
+    "more points than dimensions": np.concatenate([np.eye(K)] * 4 + [np.zeros((1, K))]),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_with_biases_labels_that_leave_the_constant_free_are_exact(nx, rng, labels):
+    T, b = network(rng, D, P, 2)
+    W = nx.asarray(trained(rng, T, b, K))
+    T, b, Y_S = nx.asarray(T), nx.asarray(b), nx.asarray(LABELS[labels])
+    found = deep_linear.points(W, T, b, Y_S=Y_S)
+    assert nx.is_mine(found.X_S)
+    assert_exact(found, W, T, b)
+
+
+@pytest.mark.parametrize("Y_S", [np.eye(K), np.eye(K)[[0, 1, 2, 0]], np.eye(K)[[0, 1, 2] * 4]], ids=len)
+def test_with_biases_one_hot_labels_fail_and_the_condition_says_why(rng, Y_S):
+    """1 = Y_S a, a = 1: then W^T W a = W^T h is necessary, whatever the number of points."""
+    T, b = network(rng, D, P, 2)
+    W = trained(rng, T, b, K)
+    with pytest.raises(
+        ValueError, match=r"wrong by a fraction .* 1 = Y_S a, .* W\^T W a = W\^T h .* \(\[I; 0\]\): 4 points"
+    ):
+        deep_linear.points(W, T, b, Y_S=Y_S)
+    u, beta, *_ = parts(W, T, b)
+    h = u.T / beta  # features times h are 1
+    assert np.allclose(features(rng.normal(size=(4, D)), T, b) @ h, 1)
+    a = np.linalg.solve(W.T @ W, W.T @ h)
+    scaled = Y_S @ np.diag(
+        1 / a.ravel()
+    )  # 1 = scaled a: now the condition holds, and the same number of points will do
+    found = deep_linear.points(W, T, b, Y_S=scaled)
+    assert_exact(found, W, T, b)
+
+
+def test_labels_of_an_exact_set_may_be_given_back(rng):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    for m in (K, K + 1, K + 3):
+        Y_S = deep_linear.points(W, T, b, m=m).Y_S
+        assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+
+
+def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    W[:, 2] = W[:, 0] - W[:, 1]
+    with pytest.raises(
+        ValueError, match=r"Y_S has rank 3 and W has rank 2: the closed form needs equal ranks; project"
+    ):
+        deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
+    Y_S = LABELS["[I; 0]"] @ np.linalg.pinv(W) @ W  # the way out that the message names
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+    with pytest.raises(
+        ValueError, match=r"the labels cannot carry W: a fraction 0\.\d+ of it is lost in W Y_S\^\+ Y_S"
+    ):
+        deep_linear.points(trained(rng, T, b, K), T, b, Y_S=LABELS["[I; 0]"] * [1, 1, 0])
+
+
+def test_given_labels_are_refused_where_the_constant_is_an_output(rng):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    W[:, 0] = parts(W, T, b)[0]
+    with pytest.raises(
+        ValueError, match=r"the constant feature is itself a combination of the outputs: .*columns of W"
+    ):
+        deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
+    assert_exact(deep_linear.points(W, T, b), W, T, b)
+
+
+def test_given_labels_with_biases_are_for_lam_zero_only(rng):
+    T, b = network(rng, D, P)
+    with pytest.raises(ValueError, match="with biases and given labels a set is known only for lam_S = 0"):
+        deep_linear.points(trained(rng, T, b, K), T, b, Y_S=LABELS["[I; 0]"], lam_S=0.1)
+
+
+# -- the network multiplied out
+
+
+def test_a_torch_network_is_multiplied_out(rng):
+    torch = pytest.importorskip("torch")
+    nn, double = torch.nn, {"dtype": torch.float64}
+    for biases in (False, True):
+        hidden = nn.Sequential(
+            nn.Linear(5, 7, bias=biases, **double), nn.Identity(), nn.Linear(7, 9, bias=True, **double)
+        )
+        net = nn.Sequential(nn.Flatten(), hidden, nn.Linear(9, 9, bias=biases, **double), nn.Linear(9, 2, **double))
+        T, b = deep_linear.product(net[:-1])
+        X = torch.tensor(rng.normal(size=(6, 5)))
+        assert tuple(T.shape) == (5, 9) and tuple(b.shape) == (1, 9) and not T.requires_grad
+        assert error(X @ T + b, net[:-1](X).detach()) < tolerance(10, "float64")
+    T, b = deep_linear.product(nn.Sequential(nn.Linear(5, 7, bias=False)))
+    assert b is None and tuple(T.shape) == (5, 7)
+    with pytest.raises(TypeError, match="layer 1 is LeakyReLU, which is not linear"):
+        deep_linear.product(nn.Sequential(nn.Linear(5, 7), nn.LeakyReLU()))
+
+
+def test_the_product_is_a_copy_and_refuses_what_does_not_follow(nx, rng):
+    A, B, c = (nx.asarray(rng.normal(size=shape)) for shape in ((4, 6), (6, 5), (1, 6)))
+    T, b = deep_linear.product([(A, c), B])
+    X = rng.normal(size=(3, 4))
+    assert nx.is_mine(T) and nx.is_mine(b)
+    assert error(X @ numpy64(T) + numpy64(b), (X @ numpy64(A) + numpy64(c)) @ numpy64(B)) < tolerance(100, nx.dtype)
+    T, b = deep_linear.product([(A, c)])
+    T *= 0
+    b *= 0
+    assert np.any(numpy64(A)) and np.any(numpy64(c))
+    for layers, kind, message in (
+        ([A, A], ValueError, "layer 1 takes 4 inputs, and the layers before it give 6"),
+        ([(A, c[:, :3])], ValueError, r"layer 0: weights \(4, 6\) and biases \(1, 3\) do not fit"),
+        ([], ValueError, "no layers"),
+        ([3.0], TypeError, "layer 0 is float, which is not linear"),
+        ([A * float("nan")], ValueError, "the weights of layer 0 contains NaN or Inf"),
+    ):
+        with pytest.raises(kind, match=message):
+            deep_linear.product(layers)
+
+
+# -- properties
+
+
+@st.composite
+def problems(draw):
+    d, extra, k = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    m, rank = draw(st.integers(1, 10)), draw(st.integers(0, min(d, k)))
+    kind, near = draw(st.sampled_from(["none", "any", "inside", "zero row"])), draw(st.booleans())
+    return d, d + extra, k, m, rank, kind, near, draw(st.integers(0, 2**32 - 1)), draw(st.integers(-6, 6))
+
+
+@settings(max_examples=300, deadline=None)
+@given(problems())
+def test_points_are_exact_or_refused_over_shapes_ranks_and_biases(problem):
+    d, p, k, m, rank, kind, near, seed, scale = problem
+    rng = np.random.default_rng(seed)
+    T = conditioned(rng, d, p, 10)
+    b = {"none": None, "inside": rng.normal(size=(1, d)) @ T}.get(kind, rng.normal(size=(1, p)))
+    basis = np.linalg.qr((T if kind in ("none", "inside", "zero row") else np.concatenate([T, b])).T)[0]
+    W = basis @ (conditioned(rng, basis.shape[1], k, 5, rank=rank) if rank else np.zeros((basis.shape[1], k)))
+    W *= 10.0**scale
+    X_0 = rng.normal(size=(m, d)) if near else None
+    copies = [None if A is None else A.copy() for A in (W, T, b, X_0)]
+    least = rank + (kind == "zero row") if rank else 1
+    how = {"near": X_0} if near else {"m": m}
+    if m < least:
+        with pytest.raises(ValueError, match=f"W of rank {rank}.*use {least}"):
+            deep_linear.points(W, T, b, **how)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = deep_linear.points(W, T, b, **how)
+    for A, B in zip(copies, (W, T, b, X_0), strict=True):
+        assert A is B is None or np.array_equal(A, B)
+    if rank:
+        assert_exact(found, W, T, b)
+    else:
+        assert np.abs(refit(features(found.X_S, T, b), found.Y_S, 0.0)[0]).max() < 1e-10 * 10.0**scale
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_given_labels_are_exact_or_refused(problem):
+    d, p, k, m, _, kind, _, seed, scale = problem
+    rng = np.random.default_rng(seed)
+    T = conditioned(rng, d, p, 10)
+    b = {"none": None, "inside": rng.normal(size=(1, d)) @ T}.get(kind, rng.normal(size=(1, p)))
+    W = trained(rng, T, b, k)
+    W = (without_constant(W, T, b) if kind == "zero row" else W) * 10.0**scale
+    Y_S = conditioned(rng, m, k, 5) * np.linalg.norm(W)  # labels of the size of W
+    free = kind in ("none", "inside")
+    if np.linalg.matrix_rank(W) < k or np.linalg.cond(W) > 1e4 or (not free and d < k):
+        return
+    if m < k:
+        with pytest.raises(ValueError, match="the labels cannot carry W"):
+            deep_linear.points(W, T, b, Y_S=Y_S)
+    elif not free and m == k:
+        with pytest.raises(ValueError, match="1 = Y_S a"):
+            deep_linear.points(W, T, b, Y_S=Y_S)
+    else:
+        try:
+            found = deep_linear.points(W, T, b, Y_S=Y_S)
+        except ValueError as refused:  # 1 nearly among the labels: the set exists, too ill conditioned to be trained on
+            ones = np.ones(m) / np.sqrt(m)
+            assert np.linalg.norm(ones - Y_S @ np.linalg.pinv(Y_S) @ ones) < 1e-3, refused
+            return
+        assert_exact(found, W, T, b)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_numpy_and_torch_agree(problem):
+    torch = pytest.importorskip("torch")
+    d, p, k, m, _, kind, _, seed, _ = problem
+    rng = np.random.default_rng(seed)
+    T = conditioned(rng, d, p, 10)
+    b = None if kind in ("none", "inside") else rng.normal(size=(1, p))
+    W, near = trained(rng, T, b, min(k, d)), rng.normal(size=(m + k + 1, d))
+    A = deep_linear.points(W, T, b, near=near)
+    B = deep_linear.points(*(None if C is None else torch.tensor(C) for C in (W, T, b)), near=torch.tensor(near))
+    assert error(B.X_S, A.X_S) < 1e-8 and error(B.Y_S, A.Y_S) < 1e-8  # a truncation moves by eps / gap
+
+
+def test_arrays_stay_on_their_device():
+    xp = pytest.importorskip("array_api_strict")
+    device = xp.Device("device2")
+    rng = np.random.default_rng(3)
+    T, b = network(rng, 4, 6)
+    W = trained(rng, T, b, 2)
+    W, T, b, near, Y_S = (xp.asarray(A, device=device) for A in (W, T, b, rng.normal(size=(3, 4)), np.eye(3)[:, :2]))
+    equal = near * 0 + near[:1, :]
+    for how in ({}, {"m": 3}, {"m": 9, "lam_S": 0.3}, {"near": near}, {"Y_S": Y_S}, {"near": equal}):
+        found = deep_linear.points(W, T, b, **how)
+        assert found.X_S.device == device and found.Y_S.device == device and found.X_S.dtype == xp.float64
+    assert deep_linear.points(deep_linear.product([T]).T.mT @ xp.ones((4, 1), device=device), T).X_S.device == device
+
+
+T_OK, W_OK = np.eye(3)[:2], np.eye(3)[:, :1]
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: deep_linear.points(W_OK, T_OK[:, :2]), ValueError, r"W \(p, k\), T \(d, p\), b \(1, p\) do not fit"),
+        (lambda: deep_linear.points(W_OK, T_OK, np.ones(2)), ValueError, r"do not fit: \(3, 1\), \(2, 3\), \(1, 2\)"),
+        (lambda: deep_linear.points(W_OK, 0 * T_OK), ValueError, "T is zero: every input has the same features"),
+        (lambda: deep_linear.points(W_OK, T_OK, m=0), ValueError, "m = 0 must be at least 1"),
+        (lambda: deep_linear.points(W_OK, T_OK, m=1.5), TypeError, "m must be an integer, got 1.5"),
+        (lambda: deep_linear.points(W_OK, T_OK, near=np.ones((2, 3))), ValueError, r"near must have shape \(m, 2\)"),
+        (lambda: deep_linear.points(W_OK, T_OK, m=3, Y_S=np.ones((2, 1))), ValueError, r"Y_S must have shape \(3, 1\)"),
+        (lambda: deep_linear.points(W_OK, T_OK, near=T_OK, Y_S=W_OK), ValueError, "near and Y_S cannot both be given"),
+        (lambda: deep_linear.points(W_OK, T_OK, near=np.zeros((2, 2))), ValueError, "near is zero, it has no scale"),
+        (lambda: deep_linear.points(W_OK, T_OK, lam_S=-1), ValueError, "lam_S = -1.0 must be finite and not negative"),
+        (lambda: deep_linear.points(W_OK, T_OK, max_condition=2), ValueError, "max_condition = 2 must lie between 3"),
+        (lambda: deep_linear.points(W_OK, T_OK, rtol=-1), ValueError, "rtol = -1.0 must be finite and not negative"),
+        (lambda: deep_linear.points(W_OK, T_OK * np.nan), ValueError, "T contains NaN or Inf"),
+        (lambda: deep_linear.points(W_OK.astype(int), T_OK), TypeError, "W has dtype int64"),
+        (lambda: deep_linear.points(W_OK, T_OK.astype(np.float32)), TypeError, "W, T differ in dtype"),
+        (lambda: deep_linear.points(np.eye(3)[:, :2], T_OK, m=1), ValueError, "m = 1 points cannot carry W of rank 2"),
+        (
+            lambda: deep_linear.points(W_OK, np.diag([1.0, 1e-7, 1.0])[:2], near=np.ones((2, 2)), max_condition=3),
+            ValueError,
+            r"no inputs near these have features with a condition number up to 3, .* \(that of T is 1e\+07\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused_by_name(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_a_cutoff_that_drops_part_of_w_warns():
+    W, T = np.diag([1.0, 1e-3, 0.0])[:, :2], np.eye(3)[:2]
+    with pytest.warns(UserWarning, match="the rank cutoff drops a fraction 0.001 of W; pass a smaller rtol"):
+        assert len(deep_linear.points(W, T, rtol=0.01).X_S) == 1
+
+
+# -- images
+
+
+def test_clothes_through_a_linear_network_stay_recognisable_and_exact():
+    from ddref import datasets
+
+    sample = datasets.fashion_sample()
+    X = datasets.standardize(sample.X_train).X_train
+    rng = np.random.default_rng(0)
+    T, b = network(rng, 784, 1000, 1)
+    Phi = features(X, T, b)
+    W = np.linalg.solve(Phi.T @ Phi + 1e3 * np.eye(1000), Phi.T @ datasets.one_hot(sample.y_train))
+    near = np.concatenate([X[sample.y_train == c][:10] for c in range(10)])
+    X_S, Y_S, *_ = deep_linear.points(W, T, b, near=near)
+    assert error(refit(features(X_S, T, b), Y_S, 0.0)[0], W) <= 1e-9
+    assert error(X_S, near) < 0.5
+
+
+# -- the published theorem
+
+
+def test_the_two_hypotheses_of_the_published_theorem_exclude_each_other(rng):
+    """Chen, Huang and Weng, Thm 5.3(2), samples as columns: where H has full rank p, its last block has rank d < p."""
+    full = 0
+    for d, p, k in [(2, 3, 1), (3, 7, 2), (5, 6, 4), (4, 9, 4), (8, 20, 3)]:
+        for depth in (1, 2, 3):
+            widths = [d, *[p] * depth]
+            layers = [rng.normal(size=(out, into)) for into, out in zip(widths, widths[1:], strict=False)]
+            product = np.linalg.multi_dot(layers[::-1]) if depth > 1 else layers[0]
+            for W in (rng.normal(size=(k, p)), rng.normal(size=(k, d)) @ np.linalg.pinv(product)):
+                H = np.hstack([product @ np.linalg.pinv(layers[0]), np.linalg.pinv(W) @ W - np.eye(p)])
+                if np.linalg.matrix_rank(H, tol=1e-9) == p:
+                    full += 1
+                    V_H = np.linalg.svd(H)[2].T
+                    assert np.linalg.matrix_rank(V_H[p:, p:], tol=1e-9) == d
+    assert full >= 15
