@@ -260,7 +260,7 @@ def gaussian_features(d, p, bandwidth, *, seed, like=None):
     Notes
     -----
     Book: eq-fourier. Source: Rahimi and Recht (2007); the choice of Chen, Huang and Weng (2024), Example 5.4. At p = d
-    the frequencies are ill conditioned (about 1e3 at 784): `orthogonal_features` stay nearer to real inputs.
+    the frequencies are ill conditioned (1e3 to 1e4 at 784): `orthogonal_features` stay nearer to real inputs.
 
     Examples
     --------

@@ -527,7 +527,7 @@ def leaky_relu_network(widths, *, seed, slope=0.1, weights="orthogonal", bias=0.
     """A LeakyReLU network with random weights: for each pair of neighbouring widths a `Linear` and a `LeakyReLU`.
 
     Orthogonal weights keep inputs near the data and rounding errors small; Gaussian ones, the paper's, amplify both:
-    a square Gaussian matrix of width 784 has a condition number of about 1e3, and depth multiplies.
+    a square Gaussian matrix of width 784 has a condition number of 1e3 to 1e4, and depth multiplies.
 
     Parameters
     ----------
