@@ -8,6 +8,9 @@ STAMP   = $(VENV)/.installed-from
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# Packages are installed without bytecode (below): the first import of a module has to keep what it compiles, or
+# every process compiles PyTorch again, for eight seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help book test pages-check lab results clean
@@ -23,7 +26,7 @@ book: $(STAMP) ## run the chapters that are stale and build the HTML; a warning 
 
 test: $(STAMP) ## lint, unit tests, doctests, and every chapter executed again and compared
 	$(PY) -m ruff check .
-	$(PY) -m pytest -n 2 --dist loadscope --doctest-modules \
+	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --doctest-modules \
 	    --nbval --nbval-current-env --nbval-cell-timeout 300 --durations=10 tests ddref chapters
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone
@@ -34,6 +37,10 @@ lab: $(STAMP) ## open JupyterLab on the chapters
 
 results: $(STAMP) ## measure the figures of results/*.json again (needs the data folder)
 	$(PY) tools/results.py
+	$(PY) -m tools.results_kip
+	$(PY) -m tools.results_scaling
+	$(PY) -m tools.results_tables
+	$(PY) -m tools.results_your_data
 
 clean: ## remove the built book and the caches (not .venv)
 	rm -rf _build .pytest_cache .hypothesis .ruff_cache

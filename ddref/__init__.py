@@ -9,25 +9,36 @@ Modules are loaded on first use, so that ``import ddref`` needs neither PyTorch 
 from importlib import import_module
 
 __version__ = "0.1.0"
+_ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")  # of the module estimator
 __all__ = [
+    *_ESTIMATORS,
     "conv",
     "datasets",
     "deep_linear",
     "distill",
+    "distributed",
+    "estimator",
+    "files",
     "fourier",
     "frontier",
     "gauge",
     "intercept",
+    "kernel_points",
+    "kip",
     "krr",
     "labels_only",
     "maps",
     "measure",
     "nearest",
+    "nonsurjective",
     "recipe",
+    "statistics",
 ]
 
 
 def __getattr__(name):
+    if name in _ESTIMATORS:
+        return getattr(import_module(f"{__name__}.estimator"), name)
     if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -673,7 +673,7 @@ def _download_archive(archive, folder, base_url):
 _ENDINGS = (".png", ".jpg", ".jpeg")
 
 
-def image_folder(path, *, max_bytes=1 << 32):
+def image_folder(path, *, max_bytes=1 << 32, progress=None):
     """Images of your own: a folder, or a tar file of one, with `train/<class>/*.png` and `test/<class>/*.png`.
 
     `.png`, `.jpg` and `.jpeg` in any case; other folders and files beside `train` and `test` are not looked at. A tar
@@ -687,6 +687,8 @@ def image_folder(path, *, max_bytes=1 << 32):
     max_bytes : int, default 4 GiB
         Limit for all pixels, and for all that a tar file holds: an archive or image made to fill the memory is
         refused before it does.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each image decoded.
 
     Returns
     -------
@@ -744,13 +746,16 @@ def image_folder(path, *, max_bytes=1 << 32):
     unknown = sorted({place[1] for place in splits["test"]} - set(names))
     if unknown:
         raise ValueError(f"{path}: test/ has the class {unknown[0]!r}, of which train/ has no image")
-    shape, colour, arrays = None, False, []
+    shape, colour, arrays, done = None, False, [], 0
     for places in splits.values():
         images = []
         for place in places:
             pixels = _decoded(Image, files[place], f"{path}: {'/'.join(place)}", shape, max_bytes // len(files))
             shape, colour = shape or (pixels.shape[:2], "/".join(place)), colour or pixels.ndim == 3
             images.append(pixels)
+            done += 1
+            if progress is not None:
+                progress(done, len(files))
         arrays += [images, np.array([names.index(place[1]) for place in places])]
     for i in (0, 2):
         arrays[i] = np.stack([_rgb(pixels) for pixels in arrays[i]] if colour else arrays[i])

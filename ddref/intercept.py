@@ -176,10 +176,14 @@ def labels(Phi_S, W, b, lam_S=0.0, *, rtol=None, span_tol=None):
             warnings.warn(f"a fraction {missing:.2g} of W, below its rank cutoff, is lost", stacklevel=2)
             missing = 0.0
     if missing > span_tol:
+        lost = float(xp.finfo(W.dtype).eps) * size / _number(t[-1]) if t.shape[0] >= max(r, 1) else 0.0
+        blame = (
+            f", or, as rounding in Phi_S costs about {lost:.1g} here, float64, a smaller mean, better conditioned rows"
+        )
         raise ValueError(
             f"the {Phi_S.shape[0]} rows of Phi_S, centred (rank {t.shape[0]}), miss a fraction {missing:.3g} of W "
             f"(rank {r}), more than span_tol = {span_tol:.3g}: no labels make them exact with an intercept; use at "
-            f"least {r + 1} rows that span the columns of W after centring"
+            f"least {r + 1} rows that span the columns of W after centring" + (blame if lost > 0.01 * span_tol else "")
         )
     return Phi_S @ W + b if lam_S == 0 else Phi_S @ W + b + lam_S * (U @ (inside / t[:, None]))
 

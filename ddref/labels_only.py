@@ -116,18 +116,20 @@ def least_squares(Phi_S, W, lam_S=0.0, *, G=None, minimise="parameters", rtol=No
     rank = int(xp.sum(xp.astype(t > _rtol(xp, Phi_S, rtol) * t[0], xp.int64)))
     U, t, Vh = U[:, :rank], t[:rank], Vh[:rank, :]
     # W_S = V C: the nearest to W has C = V^T W, the one nearest in predictions solves (V^T G V) C = V^T G W
-    C = Vh @ W if minimise == "parameters" else Vh @ W + _solve(xp, Vh @ G @ Vh.mT, Vh @ (G @ (W - Vh.mT @ (Vh @ W))))
+    C = Vh @ W
+    if minimise == "predictions":
+        C = C + _solve(xp, Vh @ G @ Vh.mT, Vh @ (G @ (W - Vh.mT @ C)), _norm(xp, G))
     miss = Vh.mT @ C - W
     predictions = None if G is None else _energy(xp, miss, G) / (_energy(xp, W, G) or 1.0)
     return LabelFit(U @ (C * (t + lam_S / t)[:, None]), _norm(xp, miss) / (_norm(xp, W) or 1.0), predictions)
 
 
-def _solve(xp, A, B):
-    """Least-norm solution of A C = B for a symmetric positive semi-definite A, null directions dropped."""
+def _solve(xp, A, B, size):
+    """Least-norm solution of A C = B for a symmetric positive semi-definite A that carries the rounding of `size`."""
     if A.shape[0] == 0:
         return B
     w, V = xp.linalg.eigh(A)
-    keep = w > A.shape[0] * float(xp.finfo(w.dtype).eps) * _number(w[-1])
+    keep = w > A.shape[0] * float(xp.finfo(w.dtype).eps) * size  # not of w[-1]: A may be a small part of G
     gain = xp.where(keep, 1 / xp.where(keep, w, xp.ones_like(w)), xp.zeros_like(w))
     return V @ (gain[:, None] * (V.mT @ B))
 

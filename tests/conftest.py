@@ -12,6 +12,16 @@ except ImportError:
     torch = None
 
 
+# The files that take ten seconds or more. They start first, after the notebooks, so that two workers end together
+# (with --no-loadscope-reorder; xdist would otherwise begin with the files that have the most tests).
+LONG = "recipe pages_check nearest deep_linear conv datasets layout".split()
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: -1 if item.path.suffix == ".ipynb" else order.get(item.path.name, len(order)))
+
+
 class Nx:
     """A library, device and dtype to run a test on: NumPy arrays go in, NumPy arrays come out."""
 

@@ -1,10 +1,12 @@
 """Every exercise marks itself: its marker accepts the solution and rejects a plausible wrong answer."""
 
 import ast
+import symtable
 
 import matplotlib
 import numpy as np
 import pytest
+import torch
 
 from tools import notebooks
 
@@ -68,6 +70,40 @@ ANSWERS = {
             ],
         ),
     },
+    "10_infinite": {
+        "check_label": ("9 / 16", ["0", "1.5"]),
+        "check_parabola": ("([1, -1], [2, 2])", ["([1, 2], [2, 5])", "([1, -1], [0.5, 0.5])"]),
+    },
+    "12_scale": {
+        "check_loss": ("2.0", ["11.0", "0.0"]),  # 11.0: nothing subtracted
+        "check_centre": (
+            "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1]) / s.n",
+            ["lambda s: s.G[:-1, :-1]", "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1])"],
+        ),
+        "check_share": ("2 / 1001", ["0.001", "0.002 * 2"]),  # 0.001 counts what was added only
+    },
+    "14_your_data": {
+        "check_alpha": ("255**2 * 0.02", ["255 * 0.02", "0.02", "0.02 / 255**2"]),
+        "check_points": ("(7, 4, 21)", ["(7, 3, 100)", "(8, 4, 21)", "(7, 4, 100)"]),
+    },
+    "09_nonsurjective": {
+        "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
+        "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
+    },
+    "11_kip": {
+        "check_excess": ("3.2", ["0.64", "0.0"]),  # 0.64: without G
+        "check_labels": (
+            "lambda K_SS, K_TS, Y, lam_S: (lambda alpha: K_SS @ alpha + lam_S * alpha)(np.linalg.lstsq(K_TS, Y)[0])",
+            ["lambda K_SS, K_TS, Y, lam_S: K_SS @ np.linalg.lstsq(K_TS, Y)[0]"],  # lam_S forgotten
+        ),
+    },
+    "15_results": {
+        "check_rows": ("258", ["257", "65793"]),  # 65793 = 2**24 // 255: one pixel, not a product of two
+        "check_pays": (
+            "lambda n, p: (n + 9 * p) // (2 * n) + 1",
+            ["lambda n, p: (n + 9 * p) // (2 * n)", "lambda n, p: 24"],
+        ),
+    },
     "05_fewer_or_all": {
         "check_tie": ("1.4", ["0.0", "3.0", "1.0"]),
         "check_two": (
@@ -89,34 +125,81 @@ ANSWERS = {
 }
 
 
-def names(tree, kind):
-    nodes = list(ast.walk(tree))
-    found = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
-    if kind is ast.Store:
-        found |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
-        imports = [alias for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
-        found |= {alias.asname or alias.name.split(".")[0] for alias in imports}
-    return found
+def scopes(table):
+    return [table, *(inner for child in table.get_children() for inner in scopes(child))]
+
+
+def uses(node):
+    """The global names that a statement binds, changes in place (an item, an attribute, a method called for its
+    effect) and reads, also within its functions; their own variables do not count."""
+    top, *inner = scopes(symtable.symtable(ast.unparse(node), "cell", "exec"))
+    binds = {name.get_name() for name in top.get_symbols() if name.is_assigned() or name.is_imported()}
+    reads = {name.get_name() for name in top.get_symbols() if name.is_referenced()}
+    reads |= {name.get_name() for table in inner for name in table.get_symbols() if name.is_global()}
+    changes = set()
+    for part in ast.walk(node):
+        called = isinstance(part, ast.Expr) and isinstance(part.value, ast.Call)
+        place = part.value.func if called else part
+        if called or isinstance(getattr(part, "ctx", None), ast.Store | ast.Del):
+            while isinstance(place, ast.Attribute | ast.Subscript):
+                place = place.value
+                changes |= {place.id} if isinstance(place, ast.Name) else set()
+    return binds, changes, reads
+
+
+def needed(wanted, statements):
+    """The statements, in order, that the names `wanted` come from, directly or through other names.
+
+    A statement is kept wherever it stands, so a function finds what is defined below it. A call of a module's
+    function is a setting of that module, `torch.manual_seed(0)`, when it reads nothing of the chapter; otherwise it
+    changes nothing. What is missed shows: the name is missing, or the solution is not accepted.
+    """
+    imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = set().union(*(uses(node)[0] for node in imports))
+    own = set().union(*(uses(node)[0] for node in statements)) - modules
+    gives, reads = [], []
+    for binds, changes, read in map(uses, statements):
+        gives.append(binds | (changes if not read & own else changes - modules))
+        reads.append(read)
+    kept, wanted = set(), set(wanted)
+    while more := [i for i, given in enumerate(gives) if i not in kept and given & wanted]:
+        kept.update(more)
+        wanted |= set().union(*(reads[i] for i in more))
+    return [statements[i] for i in sorted(kept)]
 
 
 def markers(chapter):
-    """Marker functions of a chapter, each with the cells above it that it depends on, in order."""
+    """Marker functions of a chapter, each with its own cell and the statements of all cells above it."""
     found, above = {}, []
     for cell in notebooks.code_cells(notebooks.read(chapter)):
         tree = notebooks.parse_cell(cell.source)
         if tree is None or "git+" in cell.source:
             continue  # the cell that installs
         if "marker" in cell.metadata.get("tags", []):
-            needed, cells = names(tree, ast.Load), [tree]
-            for other in reversed(above):
-                if names(other, ast.Store) & needed:
-                    needed |= names(other, ast.Load)
-                    cells.insert(0, other)
-            for node in tree.body:
-                if isinstance(node, ast.FunctionDef):
-                    found[node.name] = cells
-        above.append(tree)
+            found |= {node.name: (tree.body, list(above)) for node in tree.body if isinstance(node, ast.FunctionDef)}
+        above += tree.body
     return found
+
+
+def namespace_of(marker_cell, above, answers):
+    """Run a marker's cell after those statements above it that the cell and the answers need; the rest of the
+    chapter, which its own test runs, costs nothing here."""
+    read = set().union(*(uses(node)[2] for node in [*marker_cell, *map(ast.parse, answers)]))
+    namespace = {"np": np}
+    body = [*needed(read, above), *marker_cell]
+    exec(compile(ast.Module(body=body, type_ignores=[]), "cells", "exec"), namespace)
+    return namespace
+
+
+@pytest.fixture
+def settings_kept():
+    """What a chapter may set for its whole process is set back: no other test may notice."""
+    before = torch.get_default_dtype(), torch.get_rng_state(), np.random.get_state()
+    with matplotlib.rc_context():
+        yield
+    torch.set_default_dtype(before[0])
+    torch.set_rng_state(before[1])
+    np.random.set_state(before[2])
 
 
 CHAPTERS = {path.stem: path for path in notebooks.find()}
@@ -124,12 +207,10 @@ CASES = [(chapter, name) for chapter, table in ANSWERS.items() for name in table
 
 
 @pytest.mark.parametrize("chapter, name", CASES, ids=[f"{chapter}-{name}" for chapter, name in CASES])
-def test_the_marker_accepts_the_solution_and_rejects_wrong_answers(chapter, name, monkeypatch, recwarn):
+def test_the_marker_accepts_the_solution_and_rejects_wrong_answers(chapter, name, monkeypatch, recwarn, settings_kept):
     monkeypatch.chdir(notebooks.CHAPTERS)
-    namespace = {"np": np}
-    for tree in markers(CHAPTERS[chapter])[name]:
-        exec(compile(tree, chapter, "exec"), namespace)
     solution, wrong = ANSWERS[chapter][name]
+    namespace = namespace_of(*markers(CHAPTERS[chapter])[name], [solution, *wrong])
 
     def accepted(answer):
         verdict = namespace[name](eval(answer, namespace))
@@ -144,3 +225,47 @@ def test_every_exercise_has_a_marker_and_every_marker_is_tested():
         exercises = sum(cell.source.count("{exercise}") for cell in notebooks.read(path).cells)
         assert set(markers(path)) == set(ANSWERS.get(stem, {})), stem
         assert exercises == len(markers(path)) >= 2, stem
+
+
+CELLS = {  # a name for each statement: the statement
+    "math": "import math as m",
+    "pair": "a, other = 1, 2",
+    "use": "def use(x):\n    local = later_use(x)\n    return local + m.pi",
+    "later_use": "def later_use(x):\n    other = x\n    return [other for y in range(3)][0] + sums[0]",
+    "sums": "sums = []",
+    "loop": "for i in (1, 2):\n    sums.append(i)",
+    "table": "table = {}",
+    "item": "table['k'] = lambda t: t + later[0]",
+    "later": "later = [5]",
+    "increment": "later[0] += 1",
+    "heavy": "heavy = 1 / 0",
+    "figure": "fig = m.log(heavy)\nfig.plot()",
+    "numpy": "import numpy as np",
+    "seed": "np.random.seed(0)",
+    "draw": "with np.errstate():\n    np.random.shuffle(later)",
+    "print": "print(use(1) + heavy)",
+}
+
+
+@pytest.mark.parametrize(
+    "wanted, kept",
+    [
+        ("use", "math use later_use sums loop"),  # what its functions read, and what fills `sums`
+        ("table", "table item later increment"),  # an item set afterwards, and what its function reads
+        ("other", "pair"),  # a local variable of that name is another one
+        ("np", "numpy seed"),  # a setting, which `draw` is not: it reads `later`
+        ("print", ""),
+    ],
+)
+def test_the_statements_that_a_marker_needs_are_found_and_no_others(wanted, kept):
+    statements = {name: ast.parse(source).body[0] for name, source in CELLS.items()}
+    found = [name for name, node in statements.items() if node in needed({wanted}, list(statements.values()))]
+    assert found == [name for name in CELLS if name in kept.split()]
+
+
+def test_a_marker_runs_after_what_it_needs_only():
+    above = ast.parse("\n".join(CELLS.values())).body
+    check = namespace_of(ast.parse("def check(answer): return answer == use(1)").body, above, ["a"])["check"]
+    assert check(2 + np.pi) and not check(2)
+    with pytest.raises(ZeroDivisionError):
+        namespace_of([], above, ["heavy"])

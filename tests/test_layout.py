@@ -1,6 +1,7 @@
 """The shape of the repository: rooms stand alone, names in the text exist, nothing foreign is committed."""
 
 import ast
+import functools
 import importlib
 import os
 import re
@@ -18,9 +19,9 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 
 # Files that put rooms together may import them; every other file of ddref/ is a room.
-COMPOSING = {"__init__", "__main__", "datasets", "recipe", "estimator", "kip", "distributed"}
+COMPOSING = {"__init__", "__main__", "datasets", "recipe", "estimator", "files", "kip", "distributed"}
 ROOMS = sorted(path for path in (ROOT / "ddref").glob("*.py") if path.stem not in COMPOSING)
-TORCH_ROOMS = {"conv"}  # rooms that need gradients or convolutions, and say so
+TORCH_ROOMS = {"conv", "nonsurjective"}  # rooms that need gradients or convolutions, and say so
 
 # What the paper numbers; the map has a row for each.
 PAPER = (
@@ -178,6 +179,13 @@ def resolve(name):
     return found
 
 
+@functools.cache
+def functions_of(name):
+    """The names of the functions of a file, none where there is no such file."""
+    text = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else ""
+    return frozenset(node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef))
+
+
 def unresolved(text):
     """The names in backticks that are neither a function of the package nor a test."""
     missing = []
@@ -187,8 +195,7 @@ def unresolved(text):
         except (ImportError, AttributeError):
             missing.append(name)
     for name, test in re.findall(r"`(tests/\w+\.py)(?:::(\w+))?[^`]*`", text):
-        text = (ROOT / name).read_text(encoding="utf-8") if (ROOT / name).exists() else ""
-        functions = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+        functions = functions_of(name)
         if test not in {"", *functions} or not functions:
             missing.append(f"{name}::{test}")
     return missing

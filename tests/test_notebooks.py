@@ -207,6 +207,7 @@ def rewrite(cell, source):
         edit("ddref/krr.py", "Fit.", "Fit it."),
         edit("ddref/krr.py", "Ridge.", "Ridge regression."),
         edit("ddref/other.py", "1", "2"),
+        edit("ddref/__init__.py", "", "__all__ = ['krr', 'other', 'new']"),
         edit("results/mnist.json", "{}", "[]"),
     ],
 )
@@ -220,7 +221,6 @@ def test_the_stamp_does_not_change_with_text_layout_comments_and_what_is_not_use
     [
         rewrite(2, "print(fit(2))"),
         edit("ddref/krr.py", "return x", "return -x"),
-        edit("ddref/__init__.py", "", "VERSION = 1"),
         edit("ddref/book.mplstyle", "12", "13"),
     ],
 )
@@ -245,6 +245,13 @@ def test_each_way_to_import_a_room_counts(book, source):
     book[1].cells[2].source = source
     before, after = stamps(book, edit("ddref/other.py", "1", "2"))
     assert (before != after) == ("ddref" in source)
+
+
+@pytest.mark.parametrize("source", ["from ddref import VALUE", "import ddref\nddref.VALUE"])
+def test_the_list_of_rooms_counts_only_where_a_name_could_come_from_it(book, source):
+    book[1].cells[2].source = source
+    before, after = stamps(book, edit("ddref/__init__.py", "", "VALUE = 1"))
+    assert before != after
 
 
 def test_rooms_that_a_room_imports_and_results_that_a_cell_names_count(book):
@@ -278,6 +285,7 @@ def test_executing_twice_gives_the_same_file_and_a_failing_cell_changes_nothing(
     assert notebooks.run([path]) == 0
     assert capsys.readouterr().out == "00_test: fresh\n"
 
+    notebook.cells[0].source = "from ddref.krr import fit\nprint(fit(1))"
     notebook.cells[1].source = "assert fit(2) == 3"
     nbformat.write(notebook, path)
     broken = path.read_bytes()

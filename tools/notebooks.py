@@ -6,8 +6,9 @@
 A NAME is a path or a chapter's name (`01_ridge`); without one, every notebook of `chapters/`.
 
 Executing a notebook stores a stamp in its metadata: a hash of its code cells, of the `ddref` files they
-import (and those that these import), of the figures' style `ddref/*.mplstyle`, and of the files in `results/`
-and `ddref/data/` that this code names. Comments, docstrings, layout and Markdown do not count, nor do times.
+import (and those that these import; not of `__init__`, which only lists them), of the figures' style
+`ddref/*.mplstyle`, and of the files in `results/` and `ddref/data/` that this code names. Comments,
+docstrings, layout and Markdown do not count, nor do times.
 A notebook whose stamp no longer agrees is stale: its stored figures cannot be trusted, and nothing else
 compares them.
 """
@@ -15,6 +16,7 @@ compares them.
 import argparse
 import ast
 import base64
+import functools
 import hashlib
 import os
 import struct
@@ -74,6 +76,13 @@ def ast_docstring(node):
     return isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None
 
 
+@functools.cache
+def parse_file(source):
+    """The tree of a file with this text, and the tree as text; each once, whatever notebooks use the file."""
+    tree = ast.parse(source)
+    return tree, canonical(tree)
+
+
 def parse_cell(source):
     """The tree of a cell, or None for one that is not plain Python (a magic, a shell line)."""
     try:
@@ -83,7 +92,11 @@ def parse_cell(source):
 
 
 def imported_rooms(trees, package):
-    """The files of `package` that the code uses; all of them where it is not plain which."""
+    """The files of `package` that the code uses; all of them where it is not plain which.
+
+    `__init__` is run by every import and yet left out: it lists the rooms and computes nothing, so a new room
+    would make every notebook stale for no figure's sake. A list that is wrong shows: the import fails.
+    """
     rooms = {path.stem: path for path in package.glob("*.py")}
     nodes = [node for tree in trees for node in ast.walk(tree)]
     used, aliases = set(), set()
@@ -92,17 +105,17 @@ def imported_rooms(trees, package):
             for alias in node.names:
                 head, *rest = alias.name.split(".")
                 if head == package.name:
-                    used |= {"__init__", *rest[:1]}
+                    used |= set(rest[:1])
                     aliases.add(alias.asname or head)
         elif isinstance(node, ast.ImportFrom):
             module = node.module.split(".") if node.module else []
             module = [package.name, *module] if node.level == 1 else module
             if module and module[0] == package.name:
-                used |= {"__init__", *(module[1:2] or [alias.name for alias in node.names])}
+                used |= set(module[1:2] or [alias.name for alias in node.names])
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             used |= set() if node.attr.startswith("__") else {node.attr}
-    if used - rooms.keys():  # a name that the package re-exports: it could come from any room
+    if used - rooms.keys():  # a name of the package itself: it could come from any room, or from `__init__`
         return set(rooms.values())
     return {rooms[name] for name in used}
 
@@ -125,11 +138,11 @@ def stamp(notebook, root):
     pending = imported_rooms(trees, package)
     while pending:
         path = pending.pop()
-        seen[path] = ast.parse(path.read_text(encoding="utf-8"))
-        pending |= imported_rooms([seen[path]], package) - seen.keys()
-    parts += [f"{path.name}: {canonical(seen[path])}" for path in sorted(seen)]
+        seen[path] = parse_file(path.read_text(encoding="utf-8"))
+        pending |= imported_rooms([seen[path][0]], package) - seen.keys()
+    parts += [f"{path.name}: {text}" for path, (_, text) in sorted(seen.items())]
 
-    named = strings([*trees, *seen.values()])
+    named = strings([*trees, *(tree for tree, _ in seen.values())])
     files = [*(root / "results").glob("*.json"), *(package / "data").glob("*")]
     files = [*package.glob("*.mplstyle"), *(path for path in files if path.name in named)]
     for path in sorted(files):

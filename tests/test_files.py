@@ -1,0 +1,399 @@
+"""The file of a distilled set: every bit comes back, NumPy alone reads it, and nothing damaged is believed."""
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import datasets as toys
+
+from conftest import error
+from ddref import files, fourier, maps
+from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
+from ddref.files import Saved
+
+MAPS = {
+    "none": None,
+    "identity": maps.Identity(),
+    "linear": maps.Linear(np.array([[2.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), np.array([0.5, -1.0])),
+    "network": maps.leaky_relu_network([3, 3, 2], seed=0, bias=0.1),
+    "chain": maps.Chain([maps.Asinh(), maps.Chain([maps.Tanh()])]),
+    "flow": maps.flow(3, seed=1, hidden=4),
+    "fourier": fourier.gaussian_features(3, 2, 1.5, seed=0),
+}
+
+
+def example(**changes):
+    rng = np.random.default_rng(0)
+    saved = Saved(
+        X_S=rng.normal(size=(4, 3)), Y_S=rng.normal(size=(4, 2)), lam_S=0.1, lam=2.0, fit_intercept=True,
+        mean=np.zeros(3), scale=np.ones(3), task="classification", classes=np.array(["cat", "dog"]),
+        class_names=("cat", "dog"), seed=3, certificate={"relative_error": 1e-15, "exact": True, "distance": None},
+    )  # fmt: skip
+    return saved._replace(**changes)
+
+
+def same(A, B):
+    if isinstance(A, np.ndarray):
+        return isinstance(B, np.ndarray) and A.dtype == B.dtype and A.shape == B.shape and A.tobytes() == B.tobytes()
+    return A == B and type(A) is type(B)
+
+
+def arrays_of(path):
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def rewritten(path, header=None, **arrays):
+    """The file with some fields of its header, or some arrays, replaced; checksums are made to agree."""
+    found = arrays_of(path)
+    fields = json.loads(str(found.pop("header")))
+    for name, A in arrays.items():
+        found[name.replace("__", "/")] = A
+    found = {name: A for name, A in found.items() if A is not None}
+    fields["sha256"] = {name: files._sha256(A) for name, A in found.items()}
+    for name, value in (header or {}).items():
+        fields[name] = value
+        if value is ...:
+            del fields[name]
+    np.savez(path, header=np.array(json.dumps(fields)), **found)
+    return path
+
+
+# -- round trips
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_every_bit_comes_back(name, tmp_path):
+    saved, path = example(feature_map=MAPS[name]), tmp_path / "set.npz"
+    files.save(path, saved)
+    again = files.load(path)
+    for field in Saved._fields:
+        if field not in ("feature_map", "version"):
+            assert same(getattr(saved, field), getattr(again, field)), field
+    X = np.random.default_rng(1).normal(size=(5, 3))
+    assert same(files.features(saved, X), files.features(again, X))
+    assert again.version
+    files.save(tmp_path / "again.npz", again)
+    assert path.read_bytes() == (tmp_path / "again.npz").read_bytes()
+
+
+def test_convolutional_maps_come_back(tmp_path):
+    torch = pytest.importorskip("torch")
+    from ddref import conv
+
+    phi = conv.Chain([*conv.small_cnn((1, 4, 4), (4,), seed=0).steps, conv.Linear(torch.eye(16, dtype=torch.float64))])
+    saved = example(X_S=np.random.default_rng(0).normal(size=(4, 16)), mean=np.zeros(16), scale=np.ones(16))
+    files.save(tmp_path / "set.npz", saved._replace(feature_map=phi))
+    again = files.load(tmp_path / "set.npz")
+    assert same(files.features(again, saved.X_S), phi(torch.from_numpy(saved.X_S)).numpy())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    X=st.integers(1, 5).flatmap(lambda m: st.integers(1, 4).map(lambda d: (m, d))),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    lam=st.floats(0, 1e300),
+    seed=st.integers(0, 2**31),
+    words=st.lists(st.text(max_size=5).filter(lambda t: "\0" not in t and t.isprintable()), min_size=2, max_size=4,
+                   unique=True),
+)  # fmt: skip
+def test_any_set_comes_back(tmp_path_factory, X, dtype, lam, seed, words):
+    rng = np.random.default_rng(seed)
+    X_S = (rng.normal(size=X) * 10.0 ** rng.integers(-30, 30)).astype(dtype)
+    saved = example(
+        X_S=X_S, Y_S=rng.normal(size=(X[0], len(words))).astype(dtype), lam=lam, lam_S=lam / 3, mean=np.zeros(X[1]),
+        scale=np.ones(X[1]), classes=np.array(words), class_names=tuple(words), seed=seed,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("any") / "set.npz"
+    files.save(path, saved)
+    again = files.load(path)
+    assert all(same(getattr(saved, f), getattr(again, f)) for f in Saved._fields if f != "version")
+
+
+TEN_LINES = """
+import json, sys
+import numpy as np
+from sklearn.linear_model import Ridge
+
+with np.load(sys.argv[1], allow_pickle=False) as file:
+    header = json.loads(str(file["header"]))
+    Z = (file["X_S"] - file["mean"]) / file["scale"]
+    model = Ridge(alpha=header["lam_S"], fit_intercept=header["fit_intercept"], solver="svd").fit(Z, file["Y_S"])
+"""
+ALONE = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("ddref", "torch", "array_api_compat", "PIL", "pooch", "tqdm"):
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def test_a_colleague_with_numpy_and_scikit_learn_alone_gets_the_same_model(tmp_path):
+    X, y = toys.load_wine(return_X_y=True)
+    model = DistilledRidgeClassifier(scaling="columns").fit(X, np.array(["a", "b", "c"])[y])
+    model.save(tmp_path / "set.npz")
+    give = "print(json.dumps([model.coef_.tolist(), model.intercept_.tolist()]))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE + TEN_LINES + give, str(tmp_path / "set.npz")],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    coef, intercept = json.loads(done.stdout)
+    assert error(coef, model.coef_) < 1e-12 and error(intercept, model.intercept_) < 1e-12
+
+
+def test_a_set_of_the_estimator_gives_the_model_and_says_all_about_it(tmp_path):
+    X, y = toys.load_digits(return_X_y=True)
+    model = DistilledRidgeClassifier(15, feature_map="network", scaling="global", image_shape=(8, 8)).fit(X, y)
+    model.save(tmp_path / "set.npz", class_names=[f"digit {c}" for c in range(10)])
+    saved = files.load(tmp_path / "set.npz")
+    W, b = files.model(saved)
+    assert error(W.T, model.coef_) < 1e-11 and error(b[0], model.intercept_) < 1e-11
+    assert saved.image_shape == (8, 8) and saved.value_range == (0.0, 16.0) and saved.class_names[3] == "digit 3"
+    assert saved.certificate == model.certificate_._asdict() and saved.seed == 0 and saved.scaling == "global"
+    assert np.array_equal(saved.classes, np.arange(10))
+    P = files.features(saved, X) @ W + b
+    assert np.array_equal(saved.classes[P.argmax(axis=1)], model.predict(X))
+    line = DistilledRidge(fit_intercept=False).fit(X, X[:, 20])
+    line.save(tmp_path / "line.npz")
+    assert error(files.model(files.load(tmp_path / "line.npz")).W[:, 0], line.coef_) < 1e-12
+
+
+# -- writing
+
+
+def test_an_existing_file_is_kept_unless_asked_and_never_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "set.npz"
+    files.save(path, example())
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        files.save(path, example(lam=3.0))
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        files.save(path, example(lam=3.0), overwrite=True)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    files.save(path, example(lam=3.0), overwrite=True)
+    assert files.load(path).lam == 3.0
+    with pytest.raises(ValueError, match="must end in .npz"):
+        files.save(tmp_path / "set.bin", example())
+
+
+def test_a_map_of_your_own_cannot_be_saved(tmp_path):
+    class Mine(maps.Identity):
+        pass
+
+    with pytest.raises(TypeError, match="pass its features as X"):
+        files.save(tmp_path / "set.npz", example(feature_map=maps.Chain([Mine()])))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"X_S": np.ones((4, 3), dtype=int)}, "X_S must be a matrix of float32 or float64"),
+        ({"X_S": np.full((4, 3), np.nan)}, "X_S contains NaN"),
+        ({"Y_S": np.ones((3, 2))}, "X_S has 4 rows and Y_S has 3"),
+        ({"Y_S": np.ones((4, 2), dtype=np.float32)}, "Y_S must be a matrix of float64"),
+        ({"lam": -1.0}, "lam = -1.0 must be a finite number"),
+        ({"lam_S": float("inf")}, "lam_S = inf must be"),
+        ({"mean": np.zeros(2)}, "mean must be 3 finite numbers"),
+        ({"scale": np.array([1.0, 0.0, 1.0]), "scaling": "columns"}, "with positive scales"),
+        ({"scale": np.full(3, 2.0)}, "scaling = 'none', but mean and scale"),
+        ({"scaling": "rows"}, "scaling = 'rows' must be one of"),
+        ({"fit_intercept": 1}, "fit_intercept = 1 must be True or False"),
+        ({"seed": 1.5}, "seed = 1.5 must be an integer"),
+        ({"image_shape": (2, 2)}, "image_shape = .* does not describe rows of 3 values"),
+        ({"value_range": (1.0, 0.0)}, "value_range"),
+        ({"task": "regression"}, "task = 'regression' must be"),
+        ({"classes": np.array(["cat", "cat"])}, "not 2 different values"),
+        ({"classes": np.array([None, 1])}, "classes must be 2 numbers or texts"),
+        ({"class_names": ("cat",)}, "class_names must be 2 texts"),
+        ({"certificate": {"relative_error": float("nan")}}, "the certificate must be finite"),
+        ({"feature_map": maps.Identity(5)}, "the feature map takes 5 values, a point has 3"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_load_would_refuse_is_not_written(changes, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        files.save(tmp_path / "set.npz", example(**changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- reading what should not be believed
+
+
+@pytest.fixture
+def path(tmp_path):
+    files.save(tmp_path / "set.npz", example(feature_map=MAPS["network"]))
+    return tmp_path / "set.npz"
+
+
+def test_files_that_are_something_else_are_refused(tmp_path):
+    for content, words in ((b"", "begins with nothing"), (b"\x89PNG\r\n", "begins with 89 50 4e 47"),
+                           (b"PK\x03\x04 not really", "damaged, or not an .npz file")):  # fmt: skip
+        (tmp_path / "x.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            files.load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", X=np.eye(2))
+    with pytest.raises(ValueError, match="not a distilled set of ddref: the text 'header' is missing"):
+        files.load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", header=np.array('{"magic": "something"}'))
+    with pytest.raises(ValueError, match="its header does not say"):
+        files.load(tmp_path / "x.npz")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        files.load(tmp_path / "y.npz")
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        files.load(tmp_path)
+
+
+def test_a_file_cut_anywhere_is_refused(path):
+    whole = path.read_bytes()
+    for end in np.linspace(0, len(whole) - 1, 60).astype(int):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="set.npz: "):
+            files.load(path)
+
+
+def test_a_changed_byte_is_refused_or_changes_nothing(path):
+    whole, original, refused = path.read_bytes(), files.load(path), 0
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(whole), size=300, replace=False):
+        broken = bytearray(whole)
+        broken[place] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(broken))
+        try:
+            again = files.load(path)
+        except ValueError:
+            refused += 1
+            continue
+        assert all(same(getattr(original, f), getattr(again, f)) for f in Saved._fields if f != "feature_map")
+        assert same(files.features(original, original.X_S), files.features(again, original.X_S))
+    assert refused > 200  # the rest are dates and attributes of the archive, which mean nothing here
+
+
+@pytest.mark.parametrize(
+    "header, words",
+    [
+        ({"format": 2}, "format 2, written by ddref .*; this ddref reads up to format 1: install a newer"),
+        ({"format": 0}, "the header is damaged: format = 0"),
+        ({"format": True}, "the header is damaged: format = True"),
+        ({"magic": "ddref"}, "does not say 'ddref distilled set'"),
+        ({"lam_S": ...}, "'lam_S' is missing"),
+        ({"lam_S": "0.1"}, "lam_S = '0.1' must be"),
+        ({"lam": -1}, "lam = -1 must be"),
+        ({"lam": float("nan")}, "NaN is not a number"),
+        ({"dtype": "float32"}, "its dtype or label convention"),
+        ({"labels": "one-hot"}, "its dtype or label convention"),
+        ({"task": "regression"}, "task = 'regression' must be"),
+        ({"sha256": {}}, "its header those of another file"),
+        ({"feature_map": {"kind": "os.system"}}, "a step 'os.system' that this ddref does not know"),
+        ({"feature_map": {"kind": ["Chain"]}}, "set.npz: "),
+        ({"feature_map": "network"}, "the feature map is damaged"),
+        ({"feature_map": None}, "belong to nothing"),
+        ({"feature_map": {"kind": "Chain", "steps": [{"kind": "LeakyReLU", "slope": 0}]}}, "slope = 0"),
+        ({"certificate": [1]}, "the certificate must be"),
+        ({"ddref": 1}, "the version is 1"),
+    ],
+    ids=str,
+)
+def test_a_header_that_is_wrong_is_refused(header, words, path):
+    with pytest.raises(ValueError, match=words):
+        files.load(rewritten(path, header))
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"X_S": None}, "'X_S' is missing"),
+        ({"X_S": np.ones(3)}, "X_S must be a matrix"),
+        ({"Y_S": np.full((4, 2), np.inf)}, "Y_S contains NaN or Inf"),
+        ({"scale": -np.ones(3)}, "with positive scales"),
+        ({"extra": np.ones(1)}, r"\['extra'\] belong to nothing"),
+        ({"map__0__A": np.ones((2, 2))}, "set.npz: "),
+        ({"map__0__A": np.full((3, 3), np.nan)}, "contains NaN"),
+        ({"classes": np.array([1, 2, 3])}, "classes must be 2 numbers"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_arrays_that_do_not_fit_are_refused(arrays, words, path):
+    with pytest.raises(ValueError, match=words):
+        files.load(rewritten(path, **arrays))
+
+
+def test_a_wrong_checksum_is_refused(path):
+    found = arrays_of(path)
+    found["X_S"][0, 0] += 1e-9
+    np.savez(path, **found)
+    with pytest.raises(ValueError, match="array 'X_S' is damaged: its checksum is wrong"):
+        files.load(path)
+
+
+def test_a_deeply_nested_map_is_refused(path):
+    nested = {"kind": "LeakyReLU", "slope": 0.5}
+    for _ in range(400):
+        nested = {"kind": "Chain", "steps": [nested]}
+    with pytest.raises(ValueError, match="the feature map is damaged"):
+        files.load(rewritten(path, {"feature_map": nested}))
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (Trap.folder,)
+
+
+def test_nothing_in_a_file_is_executed(path, tmp_path):
+    Trap.folder = str(tmp_path / "executed")
+    member = io.BytesIO()
+    np.lib.format.write_array(member, np.array([Trap()], dtype=object), allow_pickle=True)
+    for content in (member.getvalue(), pickle.dumps(Trap())):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("header.npy", content)
+        with pytest.raises(ValueError, match="only numbers and texts|is damaged"):
+            files.load(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_archive_made_to_fill_the_memory_is_refused(path, tmp_path):
+    with pytest.raises(ValueError, match="max_bytes = 100; refused"):
+        files.load(path, max_bytes=100)
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(3):
+            archive.writestr(f"a{i}.npy", bytes(1 << 24))
+    assert bomb.stat().st_size < 1 << 16
+    with pytest.raises(ValueError, match="3 arrays of 50,331,648 bytes, unpacked, are more than"):
+        files.load(bomb, max_bytes=1 << 25)
+    claims = io.BytesIO()  # a small array that says it is large
+    np.lib.format.write_array_header_1_0(claims, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
+    with zipfile.ZipFile(bomb, "w") as archive:
+        archive.writestr("header.npy", claims.getvalue())
+    with pytest.raises(ValueError, match="array 'header' is damaged: 0 bytes where"):
+        files.load(bomb)
+
+
+@pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
+def test_odd_members_are_refused(names, path):
+    with pytest.warns() if len(set(names)) < len(names) else nullcontext(), zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ones(1))
+            archive.writestr(name, member.getvalue())
+    with pytest.raises(ValueError, match="not one array of a name of its own"):
+        files.load(path)

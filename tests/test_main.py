@@ -1,0 +1,350 @@
+"""The command: every kind of input, every kind of mistake, exit codes, and no traceback for a user's mistake."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn import datasets as toys
+
+from ddref import __main__ as command
+from ddref import __version__, files
+from ddref.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with every kind of input."""
+    folder = tmp_path_factory.mktemp("inputs")
+    wine, diabetes, digits = toys.load_wine(), toys.load_diabetes(), toys.load_digits()
+    names = [*wine.feature_names, "class"]
+    write_csv(folder / "wine.csv", [names, *[[*x, wine.target_names[t]] for x, t in zip(wine.data, wine.target)]])  # noqa: B905
+    rows = [[*x, t] for x, t in zip(diabetes.data, diabetes.target, strict=True)]
+    write_csv(folder / "diabetes.csv", rows, delimiter=";")  # no names, other separator
+    np.savez(folder / "digits.npz", X_train=digits.images[:1400], y_train=digits.target[:1400],
+             X_test=digits.images[1400:], y_test=digits.target[1400:])  # fmt: skip
+    np.save(folder / "X.npy", diabetes.data.astype(np.float32))
+    np.save(folder / "y.npy", diabetes.target + 0.5)
+    for split, images, classes in (("train", digits.images[:60], digits.target[:60]),
+                                   ("test", digits.images[60:90], digits.target[60:90])):  # fmt: skip
+        for i, (image, c) in enumerate(zip(images, classes, strict=True)):
+            place = folder / "images" / split / f"digit {c}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((15 * image).astype(np.uint8)).save(place / f"{i}.png")
+    with tarfile.open(folder / "images.tar.gz", "w:gz") as tar:
+        tar.add(folder / "images", "images")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def distilled(inputs):
+    """A distilled set of the wine table."""
+    assert main(["distill", str(inputs / "wine.csv"), "--target", "class", "--out", str(inputs / "wine.npz")]) == 0
+    return inputs / "wine.npz"
+
+
+def write_csv(path, rows, **options):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, **options).writerows(rows)
+
+
+def shell(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "ddref", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def refused(capsys, *arguments):
+    """The message for a mistake: exit code 2, one line on stderr, nothing on stdout."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    last = printed.err.splitlines()[-1]
+    assert printed.out == "" and last.startswith("ddref: error: ") and "Traceback" not in printed.err
+    return last
+
+
+# -- what it does
+
+INPUTS = {
+    "csv": ["wine.csv", "--target", "class"],
+    "csv without names": ["diabetes.csv", "--target", "-1", "--task", "regression"],
+    "npz": ["digits.npz"],
+    "npy pair": ["X.npy", "--targets", "y.npy"],
+    "folder": ["images"],
+    "tar": ["images.tar.gz"],
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_each_kind_of_input_is_distilled_and_verified_through_the_shell(kind, inputs, tmp_path):
+    out = tmp_path / "out.npz"
+    done = shell("distill", *INPUTS[kind], "--out", out, cwd=inputs)
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {out}" in done.stdout and "statistics" in done.stderr and "Traceback" not in done.stderr
+    arguments = [str(inputs / word) if (inputs / word).exists() else word for word in INPUTS[kind]]
+    assert main(["verify", str(out), *(word for word in arguments if word not in ("--task", "regression"))]) == 0
+    saved = files.load(out)
+    assert saved.task == ("regression" if kind in ("csv without names", "npy pair") else "classification")
+    assert saved.certificate["relative_error"] < 1e-12 and saved.certificate["exact"]
+    if kind in ("folder", "tar"):
+        assert saved.image_shape == (8, 8) and saved.class_names[2] == "digit 2" and saved.scaling == "global"
+        assert len(saved.X_S) == 10
+
+
+def test_verify_prints_error_and_accuracy_and_exits_1_for_other_data(inputs, distilled, capsys):
+    assert main(["verify", str(distilled), str(inputs / "wine.csv"), "--target", "class", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert "relative error" in printed.out and "exact: the distilled set trains the same model" in printed.out
+    assert "accuracy on training" in printed.out and "0 of 178 decisions differ" in printed.out and printed.err == ""
+    lines = (inputs / "wine.csv").read_text().splitlines()
+    (inputs / "other.csv").write_text("\n".join(lines[:-1]))  # one sample fewer
+    assert main(["verify", str(distilled), str(inputs / "other.csv"), "--target", "class"]) == 1
+    assert "NOT EXACT" in capsys.readouterr().out
+    assert shell("verify", distilled, inputs / "other.csv", "--target", "class").returncode == 1
+
+
+def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, distilled, tmp_path, capsys):
+    assert main(["distill", str(inputs / "digits.npz"), "--points", "30", "--out", str(tmp_path / "d.npz")]) == 0
+    capsys.readouterr()
+    assert main(["show", str(tmp_path / "d.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert "images of 8 x 8" in printed and "black is" in printed and "30 points of 64 values" in printed
+    with Image.open(tmp_path / "d.png") as sheet:
+        pixels = np.array(sheet)
+    saved = files.load(tmp_path / "d.npz")
+    low, high = saved.X_S.min(), saved.X_S.max()
+    tile = pixels[4:100:12, 4:100:12].astype(float)  # the first point, each value 12 x 12 pixels
+    assert np.abs(low + tile * (high - low) / 255 - saved.X_S[0].reshape(8, 8)).max() < 0.6 * (high - low) / 255
+    assert main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 0
+    assert (tmp_path / "table.png").stat().st_size > 0
+    assert "already" not in printed and main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 2
+
+
+def test_show_draws_colour_images(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", X=rng.integers(0, 256, size=(40, 4, 4, 3), dtype=np.uint8), y=np.arange(40) % 3)
+    assert main(["distill", str(tmp_path / "x.npz"), "--out", str(tmp_path / "out.npz")]) == 0
+    assert main(["show", str(tmp_path / "out.npz")]) == 0
+    with Image.open(tmp_path / "out.png") as sheet:
+        assert sheet.mode == "RGB"
+
+
+def test_info_tells_versions_and_headers(distilled, capsys):
+    assert main(["info"]) == 0
+    assert f"ddref {__version__}, file format 1" in capsys.readouterr().out
+    assert main(["info", str(distilled)]) == 0
+    text = capsys.readouterr().out
+    assert "class_0, class_1, class_2" in text and "each column by its mean" in text
+    assert json.loads(text[text.index("{") :])["certificate"]["exact"] is True
+
+
+def test_options_reach_the_estimator_and_the_file(inputs, tmp_path):
+    out = tmp_path / "out.npz"
+    line = ["distill", str(inputs / "digits.npz"), "--out", str(out), "--points", "25", "--lam", "1", "100", "--select",
+            "validation", "--lam-s", "0.5", "--init", "noise", "--map", "network", "--no-intercept", "--seed", "7",
+            "--dtype", "float32", "--scaling", "columns"]  # fmt: skip
+    assert main(line) == 0
+    saved = files.load(out)
+    assert len(saved.X_S) == 25 and saved.lam in (1.0, 100.0) and saved.lam_S == 0.5 and not saved.fit_intercept
+    assert saved.seed == 7 and saved.X_S.dtype == np.float32 and saved.scaling == "columns"
+    assert type(saved.feature_map).__name__ == "Chain" and saved.image_shape == (8, 8)
+    assert main([*line[:4], "--force", "--scaling", "none", "--lam", "5"]) == 0
+    saved = files.load(out)
+    assert (saved.lam, saved.scaling, saved.fit_intercept) == (5.0, "none", True)
+
+
+def test_help_has_examples_and_no_command_prints_it(capsys):
+    for arguments in (["--help"], ["distill", "--help"], ["verify", "-h"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+        text = capsys.readouterr().out
+        assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
+    assert main([]) == 2
+    assert "COMMAND" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["distil"])
+    assert end.value.code == 2
+
+
+# -- mistakes
+
+
+def test_a_missing_file_a_wrong_column_and_no_target_are_named(inputs, tmp_path, capsys):
+    out = ["--out", tmp_path / "o.npz"]
+    assert "nothing.csv does not exist" in refused(capsys, "distill", tmp_path / "nothing.csv", *out)
+    text = refused(capsys, "distill", inputs / "wine.csv", "--target", "colour", *out)
+    assert "has no column 'colour'; it has 'alcohol', 'malic_acid'" in text
+    assert "--target COLUMN" in refused(capsys, "distill", inputs / "wine.csv", *out)
+    assert "--targets Y.npy" in refused(capsys, "distill", inputs / "X.npy", *out)
+    assert "y2.npy does not exist" in refused(
+        capsys, "distill", inputs / "X.npy", "--targets", tmp_path / "y2.npy", *out
+    )
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    assert "a folder of images, or a file .npz" in refused(capsys, "distill", tmp_path / "x.parquet", *out)
+    assert not (tmp_path / "o.npz").exists()
+
+
+TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: [*t[:2], [2, "nan", "y"], *t[3:]], "line 3, column 'b': 'nan' is not a finite number"),
+        (lambda t: [*t[:2], [2, "", "y"], *t[3:]], "line 3, column 'b': '' is not a finite number"),
+        (lambda t: [*t[:2], [2, "red", "y"], *t[3:]], "column 'b': 'red' is not a finite number"),
+        (lambda t: [*t[:2], [2, 4, ""], *t[3:]], "line 3: the target 'kind' is missing"),
+        (lambda t: [*t[:2], [2, "y"], *t[3:]], "line 3: 2 columns, where there should be 3"),
+        (lambda t: [t[0], *[[a, b, "x"] for a, b, _ in t[1:]]], "at least 2 classes are needed, y has 1 class"),
+        (lambda t: t[:1], "a line of names and no samples"),
+        (lambda t: [], "is empty"),
+        (lambda t: [["b", "b", "kind"], *t[1:]], "has 2 columns 'b'"),
+        (lambda t: [[row[-1]] for row in t], "the target only"),
+        (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
+    ],
+    ids=str,
+)
+def test_a_table_with_a_mistake_is_refused_with_its_place(change, words, tmp_path, capsys):
+    write_csv(tmp_path / "t.csv", change(TABLE))
+    target = "b" if "2 columns 'b'" in words else "kind"
+    text = refused(capsys, "distill", tmp_path / "t.csv", "--target", target, "--out", tmp_path / "o.npz")
+    assert words in text and not (tmp_path / "o.npz").exists()
+
+
+def test_text_labels_are_classes_and_refused_for_regression(inputs, tmp_path, capsys):
+    line = ["distill", inputs / "wine.csv", "--target", "class", "--out", tmp_path / "o.npz"]
+    assert "the targets are texts such as 'class_0'" in refused(capsys, *line, "--task", "regression")
+
+
+def test_a_constant_column_is_used_for_nothing_and_said(tmp_path, capsys):
+
+    rows = [["a", "b", "same", "kind"], *[[*row[:2], 7, row[2]] for row in TABLE[1:] * 5]]
+    write_csv(tmp_path / "t.csv", rows)
+    assert main(["distill", str(tmp_path / "t.csv"), "--target", "kind", "--out", str(tmp_path / "o.npz")]) == 0
+    assert "1 constant columns, which no model uses: same" in capsys.readouterr().err
+    assert np.array_equal(files.load(tmp_path / "o.npz").X_S[:, 2], [7.0, 7.0])
+
+
+def test_more_classes_than_features_need_no_more_points_than_the_rank_and_too_few_are_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 6
+    np.savez(tmp_path / "x.npz", X=X, y=y)
+    assert main(["distill", str(tmp_path / "x.npz"), "--out", str(tmp_path / "o.npz")]) == 0
+    assert files.load(tmp_path / "o.npz").X_S.shape == (3, 2)
+    line = ["distill", tmp_path / "x.npz", "--out", tmp_path / "p.npz", "--points"]
+    assert "n_points = 2 is too small: a model of rank 2 and an intercept needs at least 3" in refused(capsys, *line, 2)
+    assert "only 60 samples" in refused(capsys, *line, 61)
+
+
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"X": np.ones((4, 2))}, "has the arrays ['x']: X and y are needed"),
+        ({"X": np.ones((4, 2)), "y": np.zeros(3)}, "y has shape (3,), one target for each of 4"),
+        ({"X": np.array([["a"]]), "y": np.zeros(1)}, "X holds <U1, numbers are needed"),
+        ({"X": np.full((4, 2), np.nan), "y": np.zeros(4)}, "X contains NaN or Inf, the first at [0, 0]"),
+        ({"X": np.eye(4), "y": np.array([1, np.inf, 1, 1])}, "y contains NaN or Inf, the first at [1]"),
+        ({"X": np.ones(4), "y": np.zeros(4)}, "X has shape (4,): rows are samples"),
+        ({"X": np.eye(4), "y": np.array([0.0, 1.0, 0.0, 1.0])}, "whole numbers with 2 different values"),
+        ({"X_train": np.eye(4), "y_train": np.arange(4) % 2, "X_test": np.ones((2, 3)), "y_test": np.ones(2)},
+         "X_test has rows of another shape"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_arrays_with_a_mistake_are_refused(arrays, words, tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert words in refused(capsys, "distill", tmp_path / "x.npz", "--out", tmp_path / "o.npz")
+
+
+def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
+    out = ["--out", tmp_path / "o.npz"]
+    for name in ("digits.npz", "X.npy", "images.tar.gz"):
+        content = (inputs / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        (tmp_path / name).write_bytes(b"GIF89a" + content[6:])
+        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a,b")
+    assert "not a text file in UTF-8" in refused(capsys, "distill", tmp_path / "t.csv", "--target", "b", *out)
+    limit = ["--max-bytes", "1000"]
+    for words, line in {
+        "max_bytes = 1,000; refused": [inputs / "digits.npz"],
+        "holds more than max_bytes = 1,000": [inputs / "images.tar.gz"],
+        "is larger than --max-bytes 1,000": [inputs / "wine.csv", "--target", "class"],
+    }.items():
+        assert words in refused(capsys, "distill", *line, *limit, *out)
+    assert "is a distilled set, not data" in refused(capsys, "distill", distilled, *out)
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("X.npy", bytes(1 << 24))
+    for line in (["show", bomb], ["info", bomb], ["verify", bomb, inputs / "wine.csv"]):
+        assert "bomb.npz: array 'X' is damaged" in refused(capsys, *line)
+
+
+def test_a_distilled_file_that_does_not_fit_is_refused(inputs, distilled, tmp_path, capsys):
+    assert "has 10 columns" in refused(capsys, "verify", distilled, inputs / "X.npy", "--targets", inputs / "y.npy")
+    lines = (inputs / "wine.csv").read_text().replace("class_1", "merlot")
+    (tmp_path / "w.csv").write_text(lines)
+    text = refused(capsys, "verify", distilled, tmp_path / "w.csv", "--target", "class")
+    assert "has the classes merlot, of which" in text and "class_0, class_1, class_2" in text
+    content = distilled.read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[:-30])
+    assert "damaged" in refused(capsys, "show", tmp_path / "cut.npz")
+
+
+def test_outputs_are_checked_before_any_work(inputs, distilled, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "_read", lambda *_: pytest.fail("the data were read"))
+    line = ["distill", inputs / "digits.npz", "--out"]
+    assert "pass --force to replace it" in refused(capsys, *line, distilled)
+    assert "must end in .npz" in refused(capsys, *line, tmp_path / "o.bin")
+    assert "make the folder first" in refused(capsys, *line, tmp_path / "no" / "o.npz")
+    assert "numbers, or auto, are needed" in refused(capsys, *line, tmp_path / "o.npz", "--lam", "small")
+
+
+def test_one_mistake_of_each_kind_through_the_shell_shows_no_traceback(inputs, tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"not a zip file")
+    for arguments in (["distill", "nothing.csv", "--out", "o.npz"], ["info", "bad.npz"]):
+        done = shell(*arguments, cwd=tmp_path)
+        assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("ddref: error: ")
+    done = shell("info", "bad.npz", "--debug", cwd=tmp_path)
+    assert "Traceback" in done.stderr
+
+
+def test_an_interruption_leaves_nothing_and_exits_130(inputs, tmp_path, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_task", interrupt)
+    assert main(["distill", str(inputs / "digits.npz"), "--out", str(tmp_path / "o.npz")]) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ddref.estimator", None)
+    monkeypatch.delattr("ddref.estimator", raising=False)
+    text = refused(capsys, "distill", inputs / "digits.npz", "--out", tmp_path / "o.npz")
+    assert "this needs scikit-learn" in text and "extra 'sklearn'" in text
+
+
+def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with command._Progress(False) as progress:
+        progress("reading images", 1, 1000)
+        progress("reading images", 1000, 1000)
+        progress.note("a note")
+    text = sys.stderr.getvalue()
+    assert "reading images 1 of 1,000" in text and "\r\x1b[K" in text and "1,000 of 1,000" in text and "a note" in text

@@ -1,0 +1,284 @@
+"""What is committed in `results/` holds together, and the ways that `tools/results_tables.py` compares agree."""
+
+import ast
+import inspect
+import json
+import math
+import statistics
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddref import datasets, distill, krr, measure, nearest
+from tools import results_tables as tables
+
+FILES = sorted((tables.ROOT / "results").glob("*.json"))
+STORED = json.loads((tables.ROOT / "results" / "tables.json").read_text(encoding="utf-8"))
+NOT_YET = {("cifar10", "network"), ("cifar10", "fourier")}  # one seed of these is in results/surjective.json
+PARTS = [(name, kind) for name in tables.NAMES for kind in tables.MAPS if kind in STORED.get(name, {})]
+IDS = ["-".join(part) for part in PARTS]
+MACHINE = {"processor", "cores", "blas_threads", "system", "python", "numpy", "scikit-learn", "ddref"}
+
+
+def every(value, path=""):
+    """All numbers in nested dictionaries and lists, with where they are."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from every(part, f"{path}/{key}")
+    elif isinstance(value, list):
+        for i, part in enumerate(value):
+            yield from every(part, f"{path}/{i}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+# -- the committed files
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_a_results_file_names_its_machine_and_holds_only_numbers(file):
+    def refuse(constant):
+        raise AssertionError(f"{file.name} holds {constant}")
+
+    stored = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+    assert stored["machine"].keys() >= MACHINE
+    assert stored["machine"]["blas_threads"] >= 1
+
+
+def test_every_data_set_and_map_was_measured_with_three_seeds():
+    assert {*PARTS, *NOT_YET} == {(name, kind) for name in tables.NAMES for kind in tables.MAPS}
+    for name, kind in PARTS:
+        part = STORED[name][kind]
+        assert part["machine"].keys() >= MACHINE | {"torch", "torch_threads"}
+        if kind == "linear":
+            assert {row["seed"] for row in part["sets"] if row["start"] == "noise"} == set(tables.SEEDS)
+        else:
+            pairs = {(run["weights"], run["seed"]) for run in part["runs"]}
+            assert pairs == {(weights, seed) for weights in ("orthogonal", "gaussian") for seed in tables.SEEDS}
+    assert STORED["procedure"] == tables.short(tables.procedure())
+    assert STORED["paper"] == tables.PAPER
+
+
+@pytest.mark.parametrize("name, kind", PARTS, ids=IDS)
+def test_every_set_is_exact_and_within_the_bound(name, kind):
+    part = STORED[name][kind]
+    rows = [{"weights": run.get("weights"), **row} for run in part.get("runs", [part]) for row in run["sets"]]
+    kept = [row for row in rows if "refused" not in row]
+    assert {row["points"] for row in kept} == {10 * per_class for per_class in tables.PER_CLASS}
+    for row in kept:
+        most = 1e-9 if row["weights"] == "gaussian" else 1e-10  # condition numbers of Gaussian maps are 1e3 to 1e4
+        assert row["exact"] and 0 <= row["relative_error"] <= min(row["tolerance"], most), row
+        assert row["condition"] >= 1 and row["rounding"] >= 2.2e-16
+        assert row["input_distance"] > 0 and row["decisions_changed"] == 0
+    assert len(kept) == len(rows)
+
+
+@pytest.mark.parametrize("name, kind", PARTS, ids=IDS)
+def test_accuracies_and_seconds_are_possible_and_belong_together(name, kind):
+    part = STORED[name][kind]
+    for run in part.get("runs", [part]):
+        assert all(row["accuracy"] == run["accuracy"] > 0.2 for row in run["sets"])
+        assert run["lam"] in tables.short(tables.GRID)
+        assert all(seconds > 0 for seconds in run.get("seconds", {"": 1}).values())
+    assert STORED[name]["fitting"] + STORED[name]["held_out"] == STORED[name]["n"]
+    for way, timed in part.get("timing", {}).items():
+        totals = [run["total"] for run in timed["runs"]]
+        assert timed["median_seconds"] == pytest.approx(statistics.median(totals), rel=1e-4)
+        expected = timed["median_seconds"] / part["timing"]["ours"]["median_seconds"]
+        assert timed["ratio"] == pytest.approx(expected, rel=1e-4), way
+    assert all(math.isfinite(value) for _, value in every(part))
+
+
+@pytest.mark.parametrize("name", [name for name, kind in PARTS if kind == "linear"])
+def test_the_timed_sets_are_exact_and_those_of_the_published_procedure_are_not(name):
+    part = STORED[name]["linear"]
+    ours, published = part["timing"]["ours"], part["timing"]["published"]
+    assert all(one["relative_error"] <= 1e-10 for one in ours["sets"])
+    assert all(one["accuracy"] == part["accuracy"] for one in ours["sets"])
+    assert all(1e-8 < one["relative_error"] < 1e-1 for one in published["sets"])
+    assert published["lam"] == ours["lam"] == part["lam"] and published["error_of_W"] < 1e-2
+    assert len(published["drivers"]) == len(tables.GRID) and published["drivers"][-1] == "Cholesky"
+    points = part["points"]
+    assert points["rank_W"] == 10 <= points["rank_X"] <= STORED[name]["d"]
+    assert [(row["biases"], row["points"]) for row in points["deep_linear"]] == [(False, 10), (True, 10), (True, 11)]
+    assert all(row["relative_error"] <= 1e-10 for row in points["deep_linear"])
+
+
+# -- sums over bytes
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 9), st.sampled_from([1, 2, 3]))
+def test_sums_over_bytes_are_exact_and_standardised_afterwards(seed, n, d, k):
+    rng = np.random.default_rng(seed)
+    bytes_, y = rng.integers(0, 256, size=(n, d), dtype=np.uint8), rng.integers(0, k, size=n)
+    sums, integers = tables.pixel_sums(bytes_, y, k), bytes_.astype(np.int64) - 128
+    assert (sums.G == integers.T @ integers).all()
+    assert (sums.B == integers.T @ np.eye(k, dtype=np.int64)[y]).all()
+    if bytes_.std() == 0:
+        return
+    scale = tables.scale_of(sums)
+    X = datasets.standardize(bytes_).X_train
+    condition = (255 / bytes_.std()) ** 2  # what subtracting the mean from the sums costs
+    assert measure.relative_error(scale.rows(bytes_), X) <= measure.tolerance(condition, X)
+    G, B = tables.standardised(sums, scale, np.bincount(y, minlength=k))
+    limit = n * d * measure.tolerance(condition, X)
+    assert np.abs(G - X.T @ X).max() <= limit and np.abs(B - X.T @ np.eye(k)[y]).max() <= limit
+
+
+def test_sums_over_bytes_stay_exact_for_the_largest_pixels_and_many_rows():
+    bytes_ = np.zeros((3 * 8192 + 5, 3), dtype=np.uint8)  # black: all entries -128
+    bytes_[:, 1] = 255
+    sums = tables.pixel_sums(bytes_, np.zeros(len(bytes_), dtype=np.int64), 1)
+    integers = bytes_.astype(np.int64) - 128
+    assert (sums.G == integers.T @ integers).all()
+    white = np.full((259, 1), 255, dtype=np.float32)  # not centred: 258 rows fit below 2^24, and no more
+    assert int((white[:258].T @ white[:258])[0, 0]) == 258 * 255**2
+    assert int((white.T @ white)[0, 0]) != 259 * 255**2
+
+
+# -- the ways that are compared
+
+
+@pytest.fixture(scope="module")
+def images():
+    """1,500 images of Fashion-MNIST, every second pixel in each direction."""
+    data = datasets.fashion_sample()
+    X_train, X_test = data.X_train[:1500, ::2, ::2], data.X_test[:300, ::2, ::2]
+    cut = data._replace(X_train=X_train, y_train=data.y_train[:1500], X_test=X_test, y_test=data.y_test[:300])
+    return tables.split("fashion-mnist", "the sample", cut)
+
+
+def test_held_out_images_come_from_everywhere_and_the_first_of_each_class_from_the_front(images):
+    assert (len(images.fit), len(images.held)) == (1425, 75)
+    data = datasets.fashion_sample()
+    assert (images.y_held == data.y_train[19:1500:20]).all()
+    rows, classes = images.first[10]
+    assert (classes == np.repeat(np.arange(10), 10)).all()
+    assert (rows[0] == data.X_train[np.argmax(data.y_train == 0), ::2, ::2].reshape(-1)).all()
+
+
+def test_the_published_procedure_and_ours_find_the_same_model_and_the_same_accuracy(images):
+    watch, W, best, scale, ours, (G, B) = tables.linear_pipeline(images)
+    _, W_32, position, seconds, drivers, published = tables.published_pipeline(images)
+    models = krr.path(G, B, tables.GRID)
+    assert measure.relative_error(W, models[best]) == 0
+    assert measure.relative_error(W_32.double().numpy(), models[position]) < 1e-3
+    assert abs(position - best) <= 2 and len(seconds) == len(drivers) == 24
+    for exact, rounded in zip(ours, published, strict=True):
+        assert exact["relative_error"] <= 1e-10 < rounded["relative_error"] < 1e-1
+        assert abs(exact["accuracy"] - rounded["accuracy"]) <= 0.02
+    X = datasets.standardize(images.fit).X_train  # statistics of other images: not the same model
+    assert measure.relative_error(krr.fit(X, datasets.one_hot(images.y_fit), tables.GRID[best]), W) > 1e-6
+    assert {"statistics", "lambdas", "distillation", "verification"} == set(watch)
+
+
+def test_the_published_set_is_that_of_the_corollary(rng):
+    Phi_0, W = rng.normal(size=(30, 50)), rng.normal(size=(50, 4))
+    one_hot = np.eye(4)[np.arange(30) % 4]
+    Phi_S, Y_S = tables.published_set(*(torch.from_numpy(A).float() for A in (W, one_hot, Phi_0)))
+    expected = nearest.nearest_pseudoinverse(Phi_0, W, Phi_0 @ W)
+    assert measure.relative_error(Phi_S.double().numpy(), expected) < 1e-3
+    assert measure.relative_error(Y_S.double().numpy(), Phi_0 @ W) < 1e-5
+    Z = rng.normal(size=(50, 30))
+    W_32, one_hot_32, Z_32 = (torch.from_numpy(A).float() for A in (W, one_hot, Z))
+    Phi_S, Y_S = tables.published_set(W_32, one_hot_32, Z=Z_32)
+    assert measure.relative_error(Phi_S.double().numpy(), distill.features(W, one_hot, Z=Z)) < 1e-3
+    assert (Y_S.numpy() == one_hot).all()
+
+
+def names_used(function):
+    return {node.id for node in ast.walk(ast.parse(inspect.getsource(function))) if isinstance(node, ast.Name)}
+
+
+def test_the_published_procedure_shares_no_code_with_the_package():
+    ours = {"datasets", "distill", "fourier", "krr", "maps", "measure", "nearest", "recipe", "Statistics"}
+    for function in (tables.published_models, tables.published_set, tables.published_pipeline):
+        assert not names_used(function) & ours, function.__name__
+    assert names_used(tables.linear_pipeline) & ours  # what is looked for is found where it is
+
+
+def test_the_pipeline_is_the_same_on_a_torch_device(images):
+    _, W, best, _, sets, _ = tables.linear_pipeline(images)
+    _, W_t, best_t, _, sets_t, _ = tables.linear_pipeline(images, device="cpu")
+    assert best_t == best and measure.relative_error(W_t.numpy(), W) < 1e-9
+    assert [one["accuracy"] for one in sets_t] == [one["accuracy"] for one in sets]
+    found = tables.timing_on(images, "cpu", repeats=1)
+    assert found["ours"]["ratio"] == 1 and found["published"]["sets"] and found["device"] == "cpu"
+
+
+def test_scikit_learn_finds_the_same_models(images):
+    _, W, best, scale, _, (G, B) = tables.linear_pipeline(images)
+    X, Y = scale.rows(images.fit), datasets.one_hot(images.y_fit)
+    lam = tables.GRID[18]
+    model = tables.Ridge(alpha=lam, fit_intercept=False).fit(X, Y)
+    assert measure.relative_error(model.coef_.T, krr.path(G, B, [lam])[0]) < 1e-10
+    seconds, chosen = tables.ridge_cv(X, Y, tables.GRID[12:])
+    assert seconds > 0 and chosen in tables.GRID
+
+
+@pytest.mark.parametrize("kind", ["network", "fourier"])
+def test_a_fresh_measurement_has_the_fields_that_are_committed(images, kind, monkeypatch):
+    monkeypatch.setattr(tables, "PER_CLASS", (1, 10))
+    sums = tables.pixel_sums(images.fit, images.y_fit, 10) + tables.pixel_sums(images.held, images.y_held, 10)
+    run = tables.through_map(kind, "gaussian", 0, images, tables.scale_of(sums))
+    stored = next(run for run in STORED["mnist"][kind]["runs"] if run["weights"] == "gaussian")
+    assert run.keys() == stored.keys() and run["seconds"].keys() == stored["seconds"].keys()
+    assert [set(row) for row in run["sets"]] == [set(stored["sets"][0])] * 4
+    assert all(row["exact"] and row["decisions_changed"] == 0 for row in run["sets"])
+    assert all(row["relative_error"] > 1e-6 for row in run["published"])  # float32
+
+
+def test_the_timing_holds_every_way_and_extends_few_values_to_all(images):
+    plan = {"ours": 2, "published": 1, "ridge": (1, 4), "ridge_cv": (1, 3)}
+    found, (_, W, *_) = tables.timing(images, plan)
+    assert {way: len(timed["runs"]) for way, timed in found.items()} == {
+        "ours": 2, "published": 1, "ridge": 1, "ridge_cv": 1,
+    }  # fmt: skip
+    assert (found["ridge"]["runs"][0]["values"], found["ridge_cv"]["runs"][0]["values"]) == (4, 3)
+    assert found["ours"]["ratio"] == 1 and found["ridge_cv"]["lam"] is None and W.shape == (196, 10)
+    assert found.keys() == STORED["mnist"]["linear"]["timing"].keys()
+
+
+def test_measuring_one_part_leaves_the_others(images, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tables, "load", lambda name, root: images._replace(name=name))
+    monkeypatch.setattr(tables, "linear", lambda images: {"lam": 1 / 3, "what": "linear"})
+    monkeypatch.setattr(tables, "nonlinear", lambda kind, images: {"runs": [], "what": kind})
+    path = tmp_path / "tables.json"
+    tables.main(["folder", "mnist", "--output", str(path)])
+    tables.main(["folder", "cifar10", "network", "--output", str(path)])
+    stored = json.loads(path.read_text())
+    assert set(stored) == {"machine", "procedure", "paper", "mnist", "cifar10"}
+    assert {kind for kind in tables.MAPS if kind in stored["mnist"]} == set(tables.MAPS)
+    assert "network" in stored["cifar10"] and "linear" not in stored["cifar10"]
+    assert stored["mnist"]["linear"]["lam"] == 0.33333 and stored["mnist"]["n"] == 1500
+    with pytest.raises(SystemExit):
+        tables.main(["folder", "minst", "--output", str(path)])
+    assert "misspelt" in capsys.readouterr().err
+
+
+def test_a_result_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="a result is nan"):
+        tables.short({"accuracy": [1.0, float("nan")]})
+
+
+# -- the sets behind feature maps, results/surjective.json
+
+
+def test_every_surjective_set_on_full_data_is_exact():
+    stored = json.loads((tables.ROOT / "results" / "surjective.json").read_text(encoding="utf-8"))
+    limit = {("gaussian", 3): 1e-6}  # the published weights, three layers deep; 1e-8 everywhere else
+    for name, depths in (("mnist", {1, 2, 3}), ("fashion-mnist", {1}), ("cifar10", {1})):
+        rows = stored[name]["network"] + stored[name]["fourier"]
+        assert {row["depth"] for row in rows} == depths
+        assert {(row["start"], row["points"]) for row in rows} == {
+            (start, points) for start in ("real", "noise", "labels") for points in (10, 100, 500)
+        }
+        for row in rows:
+            assert row["exact"] and row["decisions_changed"] == 0
+            assert row["relative_error"] <= limit.get((row["weights"], row["depth"]), 1e-8)
+            if (row["weights"], row["depth"], row["start"], row["points"]) == ("orthogonal", 1, "real", 500):
+                assert row["input_distance"] <= 0.1
