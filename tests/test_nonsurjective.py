@@ -468,7 +468,7 @@ def deep_network(rng, d, p, slope=0.3):
 
 
 def test_theorem_5_2_k_points_with_given_labels_exist_if_and_only_if_the_condition_holds(rng):
-    """sigma^-1(... sigma^-1((W Y_S^+)^+)) lies in the row space of the first layer for planted models, not for trained."""
+    """sigma^-1(... sigma^-1((W Y_S^+)^+)) lies in the row space of the first layer: planted models yes, trained no."""
     d, p, k = 5, 9, 3
     for _ in range(20):
         A, phi, back = deep_network(rng, d, p)
