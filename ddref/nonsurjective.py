@@ -452,7 +452,7 @@ class _Problem:
         """The points have changed by dX, and R is left: what the next derivative is smoothed over."""
         if self.blur:
             change = _norm(dX @ self.layer.A.to(dX.dtype)) / math.sqrt(len(dX) * self.layer.output_dim)
-            far = min(1.0, 10 * _norm(R) / math.sqrt(R.shape[1]))
+            far = min(1.0, 1000 * _norm(R) / math.sqrt(R.shape[1]))  # no blur is left at the end
             self.blur = max(BLUR * far * change, torch.finfo(self.dtype).tiny)
 
     def features(self, X, checked=False):

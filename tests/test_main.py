@@ -211,7 +211,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
         (lambda t: [[row[-1]] for row in t], "the target only"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "table",
 )
 def test_a_table_with_a_mistake_is_refused_with_its_place(change, words, tmp_path, capsys):
     write_csv(tmp_path / "t.csv", change(TABLE))
