@@ -178,12 +178,12 @@ def test_whatever_is_called_converged_is_exact(d, p, k, seed, lam_S):
 
 
 def test_the_fast_path_takes_the_same_steps_as_the_generic_one():
-    for activation in SMOOTH:
+    for activation in ("tanh", "cos", "softplus"):
         phi, W, X_0 = instance(2, 4, 11, 2, 7, activation)
         trails = []
         for one in (phi, lambda X, phi=phi: phi(X)):
             trail = []
-            found = solve(one, W, X_0, max_steps=6, callback=trail.append)
+            found = solve(one, W, X_0, max_steps=4, callback=trail.append)
             trails.append((trail, found))
         (fast, a), (generic, b) = trails
         assert a.steps == b.steps and len(fast) == len(generic)
@@ -332,10 +332,9 @@ def test_float32_inputs_give_float32_sets():
 def test_relu_reaches_an_exact_set_at_one_and_a_half_times_the_count():
     X, Y = digits()
     rng = np.random.default_rng(0)
-    phi = OneLayer(tensor(rng.normal(size=(64, 128)) / 8), tensor(rng.normal(size=128)), "relu")
+    phi = OneLayer(tensor(rng.normal(size=(64, 96)) / 8), tensor(rng.normal(size=96)), "relu")
     W = tensor(krr.fit(phi(X).numpy(), Y, 0.1))
-    m = 26  # 1.5 times the count of 17.3
-    found = solve(phi, W, X[first(Y, m)], damping=1.0)
+    found = solve(phi, W, X[first(Y, 20)], damping=1.0)  # the count is 13.0
     assert_exact(found, phi, W)
 
 
