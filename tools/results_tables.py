@@ -615,9 +615,7 @@ def merge(stored, name, kind, images, found, conditions):
 
 def write(path, stored):
     stored["paper"] = PAPER
-    missing = [f"not measured: {name}, {kind}" for name in NAMES for kind in MAPS if kind not in stored.get(name, {})]
-    stored["not_measured"] = missing
-    order = ["machine", "procedure", "paper", "not_measured", *NAMES]
+    order = ["machine", "procedure", "paper", *NAMES]
     figures = {key: stored[key] for key in order if key in stored}
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(short(figures), indent=1) + "\n", encoding="utf-8")
