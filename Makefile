@@ -8,7 +8,7 @@ STAMP   = $(VENV)/.installed-from
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
-# Packages are installed without bytecode (below): the first import of a module has to keep what it compiles, or
+# Packages are installed without bytecode (most modules are never imported): the first import of a module has to keep what it compiles, or
 # every process compiles PyTorch again, for eight seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -35,8 +35,11 @@ pages-check: $(STAMP) ## look at every built page in headless Chromium, offline,
 lab: $(STAMP) ## open JupyterLab on the chapters
 	$(PY) -m jupyterlab chapters
 
+results: export OMP_NUM_THREADS = $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+results: export OPENBLAS_NUM_THREADS = $(OMP_NUM_THREADS)
 results: $(STAMP) ## measure the figures of results/*.json again (needs the data folder)
-	$(PY) tools/results.py
+	$(PY) -m tools.results
+	$(PY) -m tools.results_nonsurjective
 	$(PY) -m tools.results_kip
 	$(PY) -m tools.results_scaling
 	$(PY) -m tools.results_tables
@@ -47,11 +50,10 @@ clean: ## remove the built book and the caches (not .venv)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # The stamp holds what was installed: a changed time alone installs nothing.
-# Without --no-compile pip compiles every module of every package; most are never imported.
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ddref needs Python 3.11 or later; set PYTHON=")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@cat requirements.txt pyproject.toml | cmp -s - $@ || { \
-	    echo "Installing requirements.txt into $(VENV) (about two minutes the first time)"; \
-	    $(PY) -m pip install --quiet --no-compile -r requirements.txt -e .; }
+	    echo "Installing requirements.txt into $(VENV) (less than a minute; with pip alone, a few)"; \
+	    $(PY) tools/set_up.py; }
 	@cat requirements.txt pyproject.toml > $@

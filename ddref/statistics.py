@@ -540,7 +540,8 @@ class Statistics:
             T_64 = xp.astype(T, xp.float64, copy=False)
             part.yy += float(xp.sum(T_64 * T_64))
             A, T = xp.astype(A, dtype, copy=False), xp.astype(T, dtype, copy=False)
-            B = xp.astype(A.mT @ T, xp.float64, copy=False)
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below
+                B = xp.astype(A.mT @ T, xp.float64, copy=False)
             if part.n == 0 and self.products == "float64":
                 _square(A, part._G)
             else:
@@ -549,7 +550,8 @@ class Statistics:
             part._B = _plus(part._B, B, 1, part._B) if part.n else B
             part.n += A.shape[0]
         part._touched = _trace(part._G)
-        if not part._touched + part.yy < math.inf:
+        if not part._touched + part.yy < math.inf:  # a NaN or Inf in the batch gets here, too: no pass to look for them
+            self._refuse_values(Phi, Y)
             raise ValueError(f"the squares of Phi or Y overflow {self.products}: scale them; nothing was changed")
         if part._touched == 0 and bool(xp.any(Phi[:: max(1, part.n // 64), :] != 0)):
             raise ValueError(f"the squares of Phi underflow {self.products} to 0: scale them; nothing was changed")
@@ -651,14 +653,20 @@ class Statistics:
         check_arrays(**{name: array_namespace(A).zeros_like(A[:1, :]) for name, A in (("Phi", Phi), ("Y", Y))})
 
     def _chunks(self, Phi, Y):
-        """Pieces of a batch, each checked; slices, not copies."""
+        """Pieces of a batch: slices, not copies."""
         for start in range(0, Phi.shape[0], self._chunk):
             rows = slice(start, min(start + self._chunk, Phi.shape[0]))
-            try:
-                check_arrays(Phi=Phi[rows, :], Y=Y[rows, :])
-            except ValueError as error:
-                raise ValueError(f"{error} (rows {rows.start} to {rows.stop - 1}); nothing was changed") from error
             yield Phi[rows, :], Y[rows, :]
+
+    def _refuse_values(self, Phi, Y):
+        """Say in which rows there is a NaN or Inf, if there is one."""
+        start = 0
+        for A, T in self._chunks(Phi, Y):
+            try:
+                check_arrays(Phi=A, Y=T)
+            except ValueError as error:
+                raise ValueError(f"{error} (rows {start} to {start + len(A) - 1}); nothing was changed") from error
+            start += len(A)
 
     def _same_shape(self, other):
         for name in ("p", "k", "products"):
@@ -830,7 +838,7 @@ def _numbered(first, last, function, *arguments, **options):
 def _square(A, out):
     """``A^T A`` into `out`, with less work than a general product where the library allows it."""
     if isinstance(A, np.ndarray):
-        with np.errstate(over="ignore"):  # refused by the caller
+        with np.errstate(over="ignore", invalid="ignore"):  # refused by the caller
             np.matmul(A.T, A, out=out)  # NumPy sees one array twice and forms one triangle, even with out=
     elif array_api_compat.is_torch_array(A):
         p = A.shape[1]

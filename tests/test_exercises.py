@@ -90,6 +90,9 @@ ANSWERS = {
         "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
         "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
     },
+    "comparison": {
+        "check_three": ("(400, 16, 12)", ["(400, 15, 11)", "(400, 16, 16)", "(100, 16, 12)"]),
+    },
     "11_kip": {
         "check_excess": ("3.2", ["0.64", "0.0"]),  # 0.64: without G
         "check_labels": (

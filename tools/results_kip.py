@@ -1,6 +1,6 @@
 """Measure KIP and simple coresets on MNIST beside the closed form: `results/kip.json`.
 
-    python tools/results_kip.py [DATA_FOLDER]
+    python -m tools.results_kip [DATA_FOLDER]
 
 Needs the data folder (an argument, or DDREF_DATA). Seconds per step are medians over the steps of one run; the machine,
 its BLAS threads and PyTorch's are in the file. The closed form and KIP are timed in the same run.
@@ -17,7 +17,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from ddref import datasets, distill, kip, krr, maps, measure, recipe
-from results import GRID, LAM, save
+from tools.results import GRID, LAM, save
 
 STEPS, PUBLISHED_STEPS = 200, 30_000
 LR = 0.1

@@ -51,12 +51,16 @@ def memory(sizes):
 
 
 def alternating(ways, repeats, *, warm=True):
-    """Median seconds of each way; they take turns, so that a slow moment of the machine hits all."""
+    """Median seconds of each way; they take turns, so that a slow moment of the machine hits all.
+
+    Each has one call for free before the timed one: the idle threads of another library (PyTorch and NumPy have a pool
+    each) keep the cores busy for some milliseconds after its last product.
+    """
     seconds = {name: [] for name in ways}
-    for name in ways if warm else ():
-        ways[name]()  # once for free: pages, threads
     for _ in range(repeats):
         for name, way in ways.items():
+            if warm:
+                way()
             start = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - start)
