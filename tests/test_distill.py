@@ -187,7 +187,7 @@ def test_features_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
             distill.features(W, Y_S, Z=Z)
         return
     if m < k and rank:  # labels of rank m < k carry W only when its rows lie in theirs
-        Y_S = np.concatenate([W / scale, np.ones((p, k))])[:m] if p <= m else Y_S
+        Y_S = np.concatenate([W / scale, np.ones((m, k))])[:m] if p <= m else Y_S
         if error(W @ np.linalg.pinv(Y_S) @ Y_S, W) > 1e-6:
             with pytest.raises(ValueError, match="the labels cannot carry W"):
                 distill.features(W, Y_S)

@@ -91,6 +91,7 @@ ANSWERS = {
         "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
     },
     "comparison": {
+        "check_table": ("(5, 28)", ["(5, 30)", "(28, 28)", "(5, 5)"]),
         "check_three": ("(400, 16, 12)", ["(400, 15, 11)", "(400, 16, 16)", "(100, 16, 12)"]),
     },
     "11_kip": {
