@@ -343,6 +343,8 @@ def _move(xp, near, P, space, through, max_condition, judge):
         origin = (a / c).mT
         D = _orthonormal(xp, D) if r > 1 else D
         change = _tail(xp, A - origin, D, m - 1)[0]
+        if bool(xp.any(change != 0)):  # rounding, of an origin that is far away where c is small
+            change = change + _rounding_of(xp, A + change, P, space)
         if judge(change)[1] <= limit:
             return change
     contrasts, shift = _cosines(xp, m, m, P)[:, 1:], xp.zeros_like(A)  # the mean aside, m points are m - 1 free rows
@@ -378,6 +380,17 @@ def _carry(xp, A, D, size, limit, judge, space):
         f"no inputs near these have features with a condition number up to {limit:.3g}, the last had {condition:.3g} "
         f"(that of T is {_number(space.s[0] / space.s[-1]):.3g}); pass a larger max_condition, or leave out near"
     )
+
+
+def _rounding_of(xp, A, P, space):
+    """The smallest change of points that carry P but for rounding, with coefficients that keep the constant's part."""
+    scaled, m = (A * space.s).mT, A.shape[0]
+    alpha = xp.ones_like(A[:, :1]) @ (P[space.q :, :] / (m * space.beta))
+    if m > 1:
+        contrasts = _cosines(xp, m, m, P)[:, 1:]
+        alpha = alpha + contrasts @ (xp.linalg.pinv(scaled @ contrasts) @ (P[: space.q, :] - scaled @ alpha))
+    missed = (P[: space.q, :] - scaled @ alpha) / space.s[:, None]
+    return xp.linalg.pinv(alpha).mT @ missed.mT
 
 
 def _tail(xp, A, D, rows):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,3 +108,19 @@ def data_root():
     if not Path(root).is_dir():
         pytest.fail(f"DDREF_DATA = {root} is not a folder")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def mnist(data_root):
+    """MNIST, read, standardised and summed once a worker: `raw`, X, y, X_test, y_test, one-hot Y, G = X^T X, B = X^T Y.
+
+    W is ridge regression at lam = 1e3, by NumPy. Leave the arrays as they are.
+    """
+    from ddref import datasets
+
+    raw = datasets.load("mnist", data_root)
+    X, X_test, *_ = datasets.standardize(raw.X_train, raw.X_test)
+    Y = np.eye(10)[raw.y_train]
+    G, B = X.T @ X, X.T @ Y
+    W = np.linalg.solve(G + 1e3 * np.eye(len(G)), B)
+    return SimpleNamespace(raw=raw, X=X, y=raw.y_train, X_test=X_test, y_test=raw.y_test, Y=Y, G=G, B=B, W=W)

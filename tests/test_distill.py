@@ -330,13 +330,12 @@ def test_span_tol_decides_how_much_of_w_may_be_missing(rng):
     assert distill.labels(np.array([[1.0, 0.0]]), W, span_tol=1e-5).shape == (1, 1)
 
 
-def test_real_images_become_ten_points(data_root):
+def test_real_images_become_ten_points(mnist):
     """MNIST, lam = 1e3, identity features: 60,000 images, 10 points, relative error at most 1e-12."""
-    from ddref import datasets, krr
+    from ddref import krr
 
-    mnist = datasets.load("mnist", data_root)
-    X, Y = datasets.standardize(mnist.X_train).X_train, datasets.one_hot(mnist.y_train)
-    W = krr.fit(X, Y, 1e3)
+    W = krr.fit(mnist.X, mnist.Y, 1e3)
+    assert error(W, mnist.W) <= 1e-9
     assert distill.minimal_points(W) == 10
     for fraction in (0.0, 0.5, 1.0):
         lam_S = fraction * distill.largest_lam(W, np.eye(10))

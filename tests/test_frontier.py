@@ -317,16 +317,13 @@ def test_sample_images(rng):
     check_frontier(X, Y, W, G, rng)
 
 
-def test_mnist_accuracy_of_fewer_points(data_root, rng):
-    from ddref import datasets
-
-    raw = datasets.load("mnist", data_root)
-    X, Y, X_test, G, W = images(raw)
+def test_mnist_accuracy_of_fewer_points(mnist, rng):
+    X_test, G, W = mnist.X_test, mnist.G, mnist.W
     check_decisions(X_test, W, G, rng)
-    check_frontier(X, Y, W, G, rng)
+    check_frontier(mnist.X, mnist.Y, W, G, rng)
     C = frontier.centre(W)
     found = []
     for m in range(1, 10):
         scores = X_test @ frontier.truncate(C, m, G, 1e3).W
-        found.append(np.mean(np.argmax(scores, axis=1) == raw.y_test))
+        found.append(np.mean(np.argmax(scores, axis=1) == mnist.y_test))
     assert found == pytest.approx([0.211, 0.314, 0.456, 0.590, 0.686, 0.699, 0.757, 0.855, 0.862], abs=6e-4)

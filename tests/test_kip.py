@@ -497,11 +497,9 @@ def test_with_the_penalty_kip_finds_the_model_of_the_closed_form(rng):
     assert error(refit(without.X_S, without.Y_S, 1e-6)[0], W) > 1e-2
 
 
-def test_mnist_reaches_the_figures(data_root):
-    data = datasets.load("mnist", data_root)
-    pixels = torch.from_numpy(data.X_train.reshape(60000, 784) / 255)
-    X, X_test, *_ = (torch.from_numpy(A) for A in datasets.standardize(data.X_train, data.X_test)[:2])
-    Y = torch.from_numpy(datasets.one_hot(data.y_train))
+def test_mnist_reaches_the_figures(mnist):
+    pixels = torch.from_numpy(mnist.raw.X_train.reshape(60000, 784) / 255)
+    X, X_test, Y, standardised = (torch.from_numpy(A) for A in (mnist.X, mnist.X_test, mnist.Y, mnist.G))
     G, B = krr.gram(pixels, Y)
     R, Y_R = kip.condense(G, B, 60000.0)
     one_hot = torch.eye(10, dtype=torch.float64)
@@ -509,11 +507,11 @@ def test_mnist_reaches_the_figures(data_root):
     assert kip.loss(S, R, Y_R, lam_S=0.0) == pytest.approx(24162, abs=1)  # an exact set at lam = 1e3, and the least
     W_0 = krr.path(G, B, [0.0])[0]
     assert float((R @ W_0 - Y_R).square().sum()) == pytest.approx(23460, abs=1)
-    first = [int(np.argmax(data.y_train == c)) for c in range(10)]
+    first = [int(np.argmax(mnist.y == c)) for c in range(10)]
     lam_S = 1e-6 * float(kip.linear(X[first], X[first]).trace()) / 10
-    R, Y_R = kip.condense(*krr.gram(X, Y), 60000.0)
+    R, Y_R = kip.condense(standardised, torch.from_numpy(mnist.B), 60000.0)
     state = kip.train(kip.start(X[first], Y[first]), R, Y_R, steps=200, lam_S=lam_S, lr=0.03)
-    accuracy = measure.accuracy(kip.predict(state, X_test, lam_S=lam_S), torch.from_numpy(data.y_test))
+    accuracy = measure.accuracy(kip.predict(state, X_test, lam_S=lam_S), torch.from_numpy(mnist.y_test))
     assert accuracy > 0.855, accuracy
 
 

@@ -167,14 +167,9 @@ def test_bad_input_is_refused_by_name(call, kind, message):
         call()
 
 
-def test_mnist_labels_alone_are_exact_only_when_the_images_span_w(data_root):
+def test_mnist_labels_alone_are_exact_only_when_the_images_span_w(mnist):
     """The first 1,000 images leave part of W out of reach; the 800 of highest leverage, of full rank 713, do not."""
-    from ddref import datasets
-
-    raw = datasets.load("mnist", data_root)
-    X = datasets.standardize(raw.X_train).X_train
-    G = X.T @ X
-    W = np.linalg.solve(G + 1e3 * np.eye(784), X.T @ np.eye(10)[raw.y_train])
+    X, G, W = mnist.X, mnist.G, mnist.W
     last = 1.0
     for m in (100, 500, 1000):
         fit = labels_only.least_squares(X[:m], W, G=G)

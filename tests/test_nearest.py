@@ -601,30 +601,26 @@ def test_750_sample_images_attain_the_bound_with_a_condition_number_above_a_mill
     assert worst_error(Phi_S, W) <= 1e-10
 
 
-def by_name(name, data_root):
-    from ddref import datasets, krr
-
-    raw = datasets.load(name, data_root)
-    X, y = datasets.standardize(raw.X_train).X_train, raw.y_train
-    return X[:3000].copy(), y[:3000], krr.fit(X, datasets.one_hot(y), 1e3)
-
-
 @pytest.fixture(scope="module")
-def mnist(data_root):
-    return by_name("mnist", data_root)
+def digits(mnist):
+    return mnist.X[:3000], mnist.y[:3000], mnist.W
 
 
 @pytest.fixture(scope="module")
 def fashion(data_root):
-    return by_name("fashion-mnist", data_root)
+    from ddref import datasets, krr
+
+    raw = datasets.load("fashion-mnist", data_root)
+    X, y = datasets.standardize(raw.X_train).X_train, raw.y_train
+    return X[:3000].copy(), y[:3000], krr.fit(X, datasets.one_hot(y), 1e3)
 
 
 @pytest.mark.parametrize(
     "m, ours_at_most, paper_at_least",
     [(20, 0.4, 0.8), (50, 0.13, 0.7), (100, 0.06, 0.65), (200, 0.02, 0.6), (350, 0.006, 0.55), (500, 0.002, 0.3)],
 )
-def test_mnist_images_are_moved_as_little_as_possible(mnist, m, ours_at_most, paper_at_least):
-    ours, low, paper, worst, _ = measured(*mnist, m)
+def test_mnist_images_are_moved_as_little_as_possible(digits, m, ours_at_most, paper_at_least):
+    ours, low, paper, worst, _ = measured(*digits, m)
     assert worst <= 1e-10
     assert low <= ours * (1 + 1e-12) and ours <= low * (1 + 1e-6) and ours <= ours_at_most
     assert min(paper) >= paper_at_least
@@ -641,9 +637,9 @@ def test_fashion_mnist_images_are_moved_as_little_as_possible(fashion, m):
 
 
 @pytest.mark.parametrize("m, rank, missing", [(750, 576, 0.27), (1000, 588, 0.22)])
-def test_mnist_images_that_cannot_carry_w_are_repaired(mnist, m, rank, missing):
+def test_mnist_images_that_cannot_carry_w_are_repaired(digits, m, rank, missing):
     """m = 1000 images of rank 588: 22 % of W is missing from their span, so the closed form, Phi_0, is not exact."""
-    X, y, W = mnist
+    X, y, W = digits
     Phi_0 = X[balanced(y, m)]
     t, Vh = np.linalg.svd(Phi_0, full_matrices=False)[1:]
     assert int(np.sum(t > 1e-12 * t[0])) == rank
@@ -657,10 +653,10 @@ def test_mnist_images_that_cannot_carry_w_are_repaired(mnist, m, rank, missing):
         assert error(loose, Phi_0) < 1e-5 and 1e-10 < worst_error(loose, W) < 1e-9
 
 
-def test_published_sets_that_rounding_destroys_are_refused(mnist, fashion):
+def test_published_sets_that_rounding_destroys_are_refused(digits, fashion):
     for (X, y, W), m, lam_S, found in (
-        (mnist, 750, 0.0, r"[12]\.\d+e-10 .* 1\.0\d*e\+08"),
-        (mnist, 750, 1.0, r"\de-09|\d\.\d+e-09"),
+        (digits, 750, 0.0, r"[12]\.\d+e-10 .* 1\.0\d*e\+08"),
+        (digits, 750, 1.0, r"\de-09|\d\.\d+e-09"),
         (fashion, 1000, 0.0, r"\d(\.\d+)?e-06 .* 4\.\d+e\+07"),
     ):
         Phi_0, Y_S = X[balanced(y, m)], np.eye(10)[y[balanced(y, m)]]
@@ -673,13 +669,10 @@ def test_published_sets_that_rounding_destroys_are_refused(mnist, fashion):
     assert error(np.linalg.lstsq(last_bit, Y_S, rcond=1e-13)[0], W_S) > 1e-6  # no float64 set of this formula is exact
 
 
-def test_mnist_as_pixels_gives_the_distances_of_the_literature_comparison(data_root):
+def test_mnist_as_pixels_gives_the_distances_of_the_literature_comparison(mnist):
     """First m rows in file order, pixels/255, lam = 1e3: 0.775, 0.634, 0.230 published, 0.337, 0.047, 0.0004 ours."""
-    from ddref import datasets
-
-    raw = datasets.load("mnist", data_root)
-    X = raw.X_train.reshape(len(raw.X_train), -1) / 255.0
-    W = np.linalg.solve(X.T @ X + 1e3 * np.eye(784), X.T @ np.eye(10)[raw.y_train])
+    X = mnist.raw.X_train.reshape(60000, 784) / 255.0
+    W = np.linalg.solve(X.T @ X + 1e3 * np.eye(784), X.T @ mnist.Y)
     for m, theirs, ours in ((20, 0.775, 0.337), (100, 0.634, 0.047), (500, 0.230, 0.0004)):
         Phi_0 = X[:m]
         assert error(nearest.nearest_pseudoinverse(Phi_0, W, Phi_0 @ W), Phi_0) == pytest.approx(theirs, abs=6e-4)

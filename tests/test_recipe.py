@@ -383,17 +383,9 @@ def test_features_are_conditioned_for_a_map_that_amplifies_rounding(sample, mode
         recipe.distill(phi, W, near=near, max_condition=1e6)
 
 
-@pytest.fixture(scope="module")
-def mnist(data_root):
-    """The training images, standardised, their classes, and the same of the test images."""
-    data = datasets.load("mnist", data_root)
-    scaled = datasets.standardize(data.X_train, data.X_test)
-    return scaled.X_train, data.y_train, scaled.X_test, data.y_test
-
-
 @pytest.mark.parametrize("name, ipc, accuracy", [("gaussian 1", 50, 0.935), ("gaussian fourier", 10, 0.937)])
 def test_mnist_reaches_the_figures(mnist, rng, name, ipc, accuracy):
-    X, y, X_test, y_test = mnist
+    X, y, X_test, y_test = mnist.X, mnist.y, mnist.X_test, mnist.y_test
     make, limit, limit_32 = IMAGE_MAPS[name]
     phi = make()
     W, Phi_test = trained(phi, X, y), phi(X_test)
