@@ -84,11 +84,18 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("kind", INPUTS)
-def test_each_kind_of_input_is_distilled_and_verified_through_the_shell(kind, inputs, tmp_path):
+def test_each_kind_of_input_is_distilled_and_verified(kind, inputs, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.npz"
-    done = shell("distill", *INPUTS[kind], "--out", out, cwd=inputs)
-    assert done.returncode == 0, done.stderr
-    assert f"wrote {out}" in done.stdout and "statistics" in done.stderr and "Traceback" not in done.stderr
+    words = ["distill", *INPUTS[kind], "--out", str(out)]
+    if kind in ("csv", "npz", "tar"):
+        done = shell(*words, cwd=inputs)
+        status, printed, progress = done.returncode, done.stdout, done.stderr
+    else:  # as the shell does, without a process of its own
+        monkeypatch.chdir(inputs)
+        status = main(words)
+        printed, progress = capsys.readouterr()
+    assert status == 0, progress
+    assert f"wrote {out}" in printed and "statistics" in progress and "Traceback" not in progress
     arguments = [str(inputs / word) if (inputs / word).exists() else word for word in INPUTS[kind]]
     assert main(["verify", str(out), *(word for word in arguments if word not in ("--task", "regression"))]) == 0
     saved = files.load(out)

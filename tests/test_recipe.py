@@ -383,7 +383,7 @@ def test_features_are_conditioned_for_a_map_that_amplifies_rounding(sample, mode
         recipe.distill(phi, W, near=near, max_condition=1e6)
 
 
-@pytest.mark.parametrize("name, ipc, accuracy", [("gaussian 1", 50, 0.935), ("gaussian fourier", 10, 0.937)])
+@pytest.mark.parametrize("name, ipc, accuracy", [("gaussian 1", 10, 0.935), ("gaussian fourier", 10, 0.937)])
 def test_mnist_reaches_the_figures(mnist, rng, name, ipc, accuracy):
     X, y, X_test, y_test = mnist.X, mnist.y, mnist.X_test, mnist.y_test
     make, limit, limit_32 = IMAGE_MAPS[name]
