@@ -53,8 +53,8 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """What the tool prints of one good page and one page a fault, by page; the last line; the exit status; what it prints
-    of the good page alone; the screenshots."""
+    """What the tool prints by page, for one good page and one page a fault; the last line; the exit status; what it
+    prints of the good page alone; the screenshots."""
     root = tmp_path_factory.mktemp("html")
     mathjax = pages_check.Path(__file__).resolve().parent.parent / "_vendor" / "mathjax"
     shutil.copytree(mathjax, root / "mathjax")
