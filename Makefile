@@ -26,7 +26,7 @@ book: $(STAMP) ## run the chapters that are stale and build the HTML; a warning 
 
 test: $(STAMP) ## lint, unit tests, doctests, and every chapter executed again and compared
 	$(PY) -m ruff check .
-	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --doctest-modules \
+	$(PY) -m pytest -p tools.quick_start -n 2 --dist loadscope --no-loadscope-reorder --doctest-modules \
 	    --nbval --nbval-current-env --nbval-cell-timeout 300 --durations=10 tests ddref chapters
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone

@@ -171,7 +171,7 @@ def test_mnist_labels_alone_are_exact_only_when_the_images_span_w(mnist):
     """The first 1,000 images leave part of W out of reach; the 800 of highest leverage, of full rank 713, do not."""
     X, G, W = mnist.X, mnist.G, mnist.W
     last = 1.0
-    for m in (100, 500, 1000):
+    for m in (100, 1000):
         fit = labels_only.least_squares(X[:m], W, G=G)
         W_S, _ = refit(X[:m], fit.Y_S, 0.0)
         assert fit.parameters == pytest.approx(error(W_S, W), rel=1e-6)

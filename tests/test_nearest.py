@@ -626,7 +626,7 @@ def test_mnist_images_are_moved_as_little_as_possible(digits, m, ours_at_most, p
     assert min(paper) >= paper_at_least
 
 
-@pytest.mark.parametrize("m", [20, 100, 350, 500, 750])
+@pytest.mark.parametrize("m", [100, 500, 750])
 def test_fashion_mnist_images_are_moved_as_little_as_possible(fashion, m):
     """The closed form of 500 has the condition number 1.5e7, and would retrain W with errors of 4e-9."""
     X, y, W = fashion

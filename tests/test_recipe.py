@@ -318,7 +318,8 @@ def assert_figures(phi, W, X, y, Phi_test, limit, limit_32, rng, ipcs):
     scores, found = Phi_test @ W, {}
     for ipc in ipcs:
         real, noise = X[first(y, ipc)], rng.normal(size=(10 * ipc, 784))
-        for near, lam_S in ((real, 0.0), (real, 10.0), (noise, 0.0)):
+        others = ((real, 10.0), (noise, 0.0)) if ipc == max(ipcs) else ()
+        for near, lam_S in ((real, 0.0), *others):
             X_S, Y_S, lam, certificate = recipe.distill(phi, W, near=near, lam_S=lam_S)
             W_S = refit(phi(X_S), Y_S, lam)[0]
             assert lam == lam_S and error(W_S, W) <= limit, (ipc, lam_S, certificate)
