@@ -138,7 +138,7 @@ class Statistics:
             raise ValueError(f'products = {products!r} must be "float64" or "float32"')
         self.products, self._eps = products, EPS[products]
         self.n, self.yy = 0, 0.0
-        self._touched = 0.0  # trace of all that was ever added or removed
+        self._touched = self._touched_yy = 0.0  # traces of all ever added or removed: rounding goes with them
         self._G = self._B = self._place = None
         self._work = {}
         if like is not None:
@@ -223,12 +223,12 @@ class Statistics:
                 f"the processes differ: p from {-p_least:.0f} to {p:.0f}, k from {-k_least:.0f} to {k:.0f}"
                 + (", products in float32 and in float64" if most != -least else "")
             )
-        numbers = torch.tensor([self.n, self.yy, self._touched], dtype=torch.float64, device=G.device)
+        numbers = torch.tensor([self.n, self.yy, self._touched, self._touched_yy], dtype=torch.float64, device=G.device)
         flat = torch.cat([G.reshape(-1), B.reshape(-1), numbers])
         dist.all_reduce(flat, group=group)
         G.copy_(flat[: G.numel()].reshape(G.shape))
-        B.copy_(flat[G.numel() : -3].reshape(B.shape))
-        n, self.yy, self._touched = flat[-3:].tolist()
+        B.copy_(flat[G.numel() : -4].reshape(B.shape))
+        n, self.yy, self._touched, self._touched_yy = flat[-4:].tolist()
         self.n = round(n)  # exact: float64 counts to 9e15
         return self
 
@@ -464,7 +464,7 @@ class Statistics:
         path = Path(path)
         arrays = {
             "format": np.int64(FORMAT), "shape": np.array([self.p, self.k, self.n], dtype=np.int64),
-            "numbers": np.array([self.yy, self._touched]), "products": np.array(self.products),
+            "numbers": np.array([self.yy, self._touched, self._touched_yy]), "products": np.array(self.products),
             "note": np.array(str(note)), "G": _numpy(self._G), "B": _numpy(self._B),
         }  # fmt: skip
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -508,7 +508,7 @@ class Statistics:
             raise ValueError(f"{path} holds the statistics of {found!r}, not of {note!r}")
         statistics = cls(shape[0], shape[1], products=products)
         statistics._start(np.zeros(1) if like is None else like)
-        statistics.n, (statistics.yy, statistics._touched) = shape[2], numbers
+        statistics.n, (statistics.yy, statistics._touched, statistics._touched_yy) = shape[2], numbers
         xp = array_namespace(statistics._G)
         statistics._G, statistics._B = (xp.asarray(A, device=device(statistics._G)) for A in (G, B))
         return statistics
@@ -549,7 +549,7 @@ class Statistics:
                 part._G = _plus(part._G, product, 1, part._G) if part.n else xp.astype(product, xp.float64)
             part._B = _plus(part._B, B, 1, part._B) if part.n else B
             part.n += A.shape[0]
-        part._touched = _trace(part._G)
+        part._touched, part._touched_yy = _trace(part._G), part.yy
         if not part._touched + part.yy < math.inf:  # a NaN or Inf in the batch gets here, too: no pass to look for them
             self._refuse_values(Phi, Y)
             raise ValueError(f"the squares of Phi or Y overflow {self.products}: scale them; nothing was changed")
@@ -568,7 +568,8 @@ class Statistics:
             raise TypeError(
                 f"statistics kept by {self._place} and by {other._place} do not mix: save one, load it with like="
             )
-        n, yy, touched = self.n + sign * other.n, self.yy + sign * other.yy, self._touched + other._touched
+        n, yy = self.n + sign * other.n, self.yy + sign * other.yy
+        touched, touched_yy = self._touched + other._touched, self._touched_yy + other._touched_yy
         if n < 0:
             raise ValueError(f"{other.n} samples cannot be removed: there are {self.n}")
         xp = array_namespace(self._G)
@@ -580,7 +581,7 @@ class Statistics:
                     f"the sum of squares of feature {worst} would become {float(left[worst]):.3g}: these rows were not "
                     "among the samples; nothing was changed"
                 )
-            if yy < -100 * self._eps * (self.yy + other.yy):
+            if yy < -100 * self._eps * touched_yy:
                 raise ValueError(f"||Y||^2 would become {yy:.3g}: these targets were not among the samples")
             yy = max(0.0, yy)
         if not touched < math.inf:
@@ -588,9 +589,10 @@ class Statistics:
         G, B = (_plus(*pair, sign, self._space(name)) for name, pair in
                 (("G", (self._G, other._G)), ("B", (self._B, other._B))))  # fmt: skip
         if n == 0:  # nothing is left, rounding included
-            G[:, :], B[:, :], yy, touched = 0.0, 0.0, 0.0, 0.0
+            G[:, :], B[:, :], yy, touched, touched_yy = 0.0, 0.0, 0.0, 0.0, 0.0
         work = {**self._work, "G": self._G, "B": self._B}  # the old sums are the next work space
-        self.__dict__.update(_G=G, _B=B, _work=work, n=n, yy=yy, _touched=touched)  # at once, for interrupts
+        now = {"n": n, "yy": yy, "_touched": touched, "_touched_yy": touched_yy, "_G": G, "_B": B, "_work": work}
+        self.__dict__.update(now)  # at once, for interrupts
         return self
 
     def _space(self, name):
@@ -903,7 +905,7 @@ def _numpy(A):
 
 
 def _read(file):
-    """The checked content of a saved file: (p, k, n), (||Y||^2, touched), products, note, G, B."""
+    """The checked content of a saved file: (p, k, n), (||Y||^2, two traces), products, note, G, B."""
     stored = np.load(file, allow_pickle=False)
     if not isinstance(stored, np.lib.npyio.NpzFile) or "format" not in stored.files:
         raise ValueError("it was not written by Statistics.save")
@@ -918,12 +920,12 @@ def _read(file):
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         shape, numbers = stored["shape"], stored["numbers"]
-        if (shape.shape, shape.dtype.kind, numbers.shape, numbers.dtype.kind) != ((3,), "i", (2,), "f"):
+        if (shape.shape, shape.dtype.kind, numbers.shape, numbers.dtype.kind) != ((3,), "i", (3,), "f"):
             raise ValueError("its fields shape and numbers are of another kind")
         p, k, n = (int(value) for value in shape)
-        yy, touched = (float(value) for value in numbers)
-        if min(p, k) < 1 or n < 0 or not (0 <= yy < math.inf and 0 <= touched < math.inf):
-            raise ValueError(f"p, k, n = {p}, {k}, {n} or the squares {yy}, {touched} are impossible")
+        squares = yy, touched, touched_yy = tuple(float(value) for value in numbers)
+        if min(p, k) < 1 or n < 0 or not all(0 <= value < math.inf for value in squares):
+            raise ValueError(f"p, k, n = {p}, {k}, {n} or the squares {yy}, {touched}, {touched_yy} are impossible")
         for name, columns in (("G", p), ("B", k)):
             if not 0 <= sizes[name] - 8 * p * columns <= 2**12:
                 raise ValueError(f"{name} has {sizes[name]} bytes and should have {8 * p * columns}")
@@ -938,4 +940,4 @@ def _read(file):
         raise ValueError("its G is not a sum of squares")
     if n == 0 and (G.any() or B.any()):
         raise ValueError("it has sums and no samples")
-    return (p, k, n), (yy, touched), products, note, G, B
+    return (p, k, n), squares, products, note, G, B
