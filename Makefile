@@ -8,8 +8,8 @@ STAMP   = $(VENV)/.installed-from
 export PYTHONPATH := $(CURDIR)
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
-# Packages are installed without bytecode (most modules are never imported): the first import of a module has to keep what it compiles, or
-# every process compiles PyTorch again, for eight seconds.
+# Packages are installed without bytecode (most modules are never imported): the first import of a module has to keep
+# what it compiles, or every process compiles PyTorch again, for eight seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

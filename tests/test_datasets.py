@@ -662,10 +662,8 @@ def test_eight_threads_may_download_at_once(small, server, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def official():
-    if not os.environ.get("DDREF_DATA"):
-        pytest.skip("DDREF_DATA is not set: no folder with the official MNIST and Fashion-MNIST files")
-    return {name: datasets.load(name, download=False) for name in ("mnist", "fashion-mnist")}
+def official(data_root):
+    return {name: datasets.load(name, data_root, download=False) for name in ("mnist", "fashion-mnist")}
 
 
 # Mean and standard deviation of the training pixels as published in many places (PyTorch's examples: 0.1307,

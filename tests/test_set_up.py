@@ -9,7 +9,6 @@ LISTING = """\
 :env:.default-timeout='180'
 global.index-url='https://two.example/simple'
 global.find-links='/wheels /more'
-user.find-links='/mine'
 install.find-links='/first'
 wheel.find-links='/of-another-command'
 """
@@ -20,7 +19,7 @@ def test_settings_of_pip_are_read_with_its_precedence():
     assert found == {"index-url": "https://one.example/simple", "default-timeout": "180", "find-links": "/first"}
 
 
-def test_the_later_file_does_not_win_over_the_environment():
+def test_the_order_of_the_lines_does_not_matter():
     lines = ["global.index-url='b'", ":env:.index-url='a'"]
     assert set_up.pip_settings("\n".join(lines)) == set_up.pip_settings("\n".join(lines[::-1])) == {"index-url": "a"}
 

@@ -1,6 +1,6 @@
 """Measure the figures of `results/*.json` on real data, and draw the picture of the README.
 
-    python tools/results.py [DATA_FOLDER]
+    python -m tools.results [DATA_FOLDER]
 
 Needs the data folder (an argument, or DDREF_DATA). Every file holds the machine and the versions it was
 measured with; the book reads its figures from these files and never from typed numbers.

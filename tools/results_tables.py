@@ -1,6 +1,6 @@
 """Measure the paper's tables on real data, beside what a user would pick instead: `results/tables.json`.
 
-    python tools/results_tables.py [DATA_FOLDER] [mnist fashion-mnist cifar10] [linear network fourier]
+    python -m tools.results_tables [DATA_FOLDER] [mnist fashion-mnist cifar10] [linear network fourier]
 
 Names restrict the run: what is measured replaces its part of the file and leaves the rest, so that a long run can be
 done in pieces. Every part keeps the machine, threads and versions it was measured with, and how busy the machine was.
@@ -16,7 +16,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -31,10 +30,8 @@ from sklearn.linear_model import Ridge, RidgeCV
 
 from ddref import datasets, deep_linear, distill, fourier, krr, maps, measure, nearest, recipe
 from ddref.statistics import Statistics
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from tools import results  # noqa: E402  (a script does not see the folder above its own)
+from tools import results
+from tools.results import ROOT
 
 NAMES = ("mnist", "fashion-mnist", "cifar10")
 MAPS = ("linear", "network", "fourier")

@@ -1,6 +1,6 @@
 """Measure `results/your_data.json`: from 70,000 image files of a user's own to the first distilled images.
 
-    python tools/results_your_data.py [DATA_FOLDER]
+    python -m tools.results_your_data [DATA_FOLDER]
 
 MNIST is written out as a folder of PNG files and as a tar file of it, as a user would have their own images; then the
 command `ddref distill` runs on each in a new process. Needs the data folder (an argument, or DDREF_DATA).

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WHAT = ["-r", "requirements.txt", "-e", "."]
 FLAGS = {"index-url": "--default-index", "extra-index-url": "--extra-index-url", "find-links": "--find-links"}
-PRECEDENCE = [":env:", "install", "site", "user", "global"]  # pip's, first wins
+SECTIONS = ["global", "install", ":env:"]  # of `pip config list`, a later one wins
 
 
 def pip(*arguments, **options):
@@ -23,12 +23,9 @@ def pip(*arguments, **options):
 
 def pip_settings(listing):
     """The lines of `pip config list` as a dictionary; of several settings of a key the one that pip would use."""
-    found = {}
-    for section, key, value in re.findall(r"^([^.\n]+)\.([\w-]+)=(.+)$", listing, flags=re.MULTILINE):
-        rank = PRECEDENCE.index(section) if section in PRECEDENCE else None
-        if rank is not None and rank <= found.get(key, (len(PRECEDENCE),))[0]:
-            found[key] = rank, str(ast.literal_eval(value))
-    return {key: value for key, (_, value) in found.items()}
+    lines = re.findall(r"^([^.\n]+)\.([\w-]+)=(.+)$", listing, flags=re.MULTILINE)
+    ordered = (line for wanted in SECTIONS for line in lines if line[0] == wanted)
+    return {key: str(ast.literal_eval(value)) for _, key, value in ordered}
 
 
 def uv_arguments(settings):
