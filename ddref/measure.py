@@ -1,62 +1,47 @@
-"""Judge a distilled set: relative errors, tolerances, and the certificate that a set is exact."""
+"""Judge a distilled set: relative errors, tolerances, and the one certificate that a
+set is exact.
+"""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device
 
-
-# -- input checks (the same lines in every room, so that each can be copied alone)
-def check_arrays(**arrays):
-    """Array namespace of 2-D, non-empty, finite, real arrays of one library, dtype and device."""
-    arrays = {name: A for name, A in arrays.items() if A is not None}
-    names = ", ".join(arrays)
-    try:
-        xp = array_namespace(*arrays.values())
-    except TypeError as error:
-        kinds = ", ".join(f"{name}: {type(A).__module__}.{type(A).__name__}" for name, A in arrays.items())
-        raise TypeError(f"NumPy or PyTorch arrays of one library are needed, got {kinds}") from error
-    for name, A in arrays.items():
-        if A.dtype not in (xp.float32, xp.float64):
-            raise TypeError(f"{name} has dtype {A.dtype}; convert it to float64 (or float32) first")
-        if A.ndim != 2:
-            raise ValueError(f"{name} must have 2 dimensions, rows are samples; its shape is {tuple(A.shape)}")
-        if 0 in A.shape:
-            raise ValueError(f"{name} is empty: its shape is {tuple(A.shape)}")
-        if not bool(xp.all(xp.isfinite(A))):
-            raise ValueError(f"{name} contains NaN or Inf")
-    if len({str(A.dtype) for A in arrays.values()}) > 1:
-        raise TypeError(f"{names} differ in dtype: {', '.join(str(A.dtype) for A in arrays.values())}")
-    if len({str(device(A)) for A in arrays.values()}) > 1:
-        raise ValueError(f"{names} are on different devices: {', '.join(str(device(A)) for A in arrays.values())}")
-    return xp
-
-
-def check_lam(lam, name="lam"):
-    """`lam` as a float, refused when negative, NaN or infinite."""
-    try:
-        value = float(lam)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a number, got {type(lam).__name__}") from error
-    if not 0.0 <= value < math.inf:
-        raise ValueError(f"{name} = {value} must be finite and not negative")
-    return value
-
-
-# -- end of input checks
+from .arrays import Array, check_arrays, check_lam, check_shapes, norm, thin_svd
 
 
 class Certificate(NamedTuple):
-    """What retraining on a distilled set gave, see `verify`. All errors are relative Frobenius norms."""
+    """What training on a distilled set gave, as plain numbers; errors and distances are
+    relative.
 
-    relative_error: float  # ||W_S - W|| / ||W||
-    condition: float  # of the features W_S was solved from
-    tolerance: float  # relative errors up to this are rounding: 50 * condition * eps
-    exact: bool  # relative_error <= tolerance, and the tolerance itself is meaningful (at most 1e-2)
-    distance: float | None  # ||Phi_S - Phi_0|| / ||Phi_0||, None without Phi_0
+    Fields that do not apply are None, and are not printed.
+    """
+
+    relative_error: float  # ||W_S - W|| / ||W||, W_S trained on the set as returned
+    condition: float  # of the features that are trained on, at least 1
+    rounding: float  # change of features with the last bits of the set, at least eps
+    tolerance: float  # 50 * condition * rounding, at most the cube root of eps
+    exact: bool  # relative_error <= tolerance, and 50 * condition * eps <= 1e-2
+    distance: float | None = None  # ||Phi_S - Phi_0|| / ||Phi_0||, in features
+    lower_bound: float | None = None  # no exact set with as many points is nearer
+    input_distance: float | None = None  # ||X_S - X_0|| / ||X_0||, in inputs
+    largest_input: float | None = None  # max |X_S|
+    scale: float | None = None  # least factor of features to reach the map's range
+    label_distance: float | None = None  # from given labels; 0.0: unchanged
+    float32_error: float | None = None  # relative_error when stored in float32
+    prediction_error: float | None = None  # of predictions on the training samples
+    decisions_changed: int | None = None  # training samples that get another class
+    samples: int | None = None  # training samples
+
+    def __repr__(self) -> str:
+        fields = self._asdict().items()
+        said = ", ".join(
+            f"{name}={value!r}" for name, value in fields if value is not None
+        )
+        return f"{type(self).__name__}({said})"
 
 
-def relative_error(A, B):
+def relative_error(A: Array, B: Array) -> float:
     """``||A - B||_F / ||B||_F``: how far `A` is from the reference `B`.
 
     Parameters
@@ -76,7 +61,8 @@ def relative_error(A, B):
 
     Notes
     -----
-    Book: eq-relative-error. Neither the cosine nor the accuracy would do: both are blind to scale.
+    Book: eq-relative-error. Neither the cosine nor the accuracy would do: both are
+    blind to scale.
 
     Examples
     --------
@@ -85,17 +71,21 @@ def relative_error(A, B):
     True
     """
     if not (hasattr(A, "shape") and hasattr(B, "shape")):
-        raise TypeError(f"A and B must be NumPy or PyTorch arrays, got {type(A).__name__} and {type(B).__name__}")
+        kinds = f"{type(A).__name__} and {type(B).__name__}"
+        raise TypeError(f"A and B must be NumPy or PyTorch arrays, got {kinds}")
     if tuple(A.shape) != tuple(B.shape):
-        raise ValueError(f"A has shape {tuple(A.shape)} and B has {tuple(B.shape)}; they must match")
+        raise ValueError(
+            f"A has shape {tuple(A.shape)} and B has {tuple(B.shape)}; they must match"
+        )
     A, B = (array_namespace(C).reshape(C, (1, -1)) for C in (A, B))
-    xp = check_arrays(A=A, B=B)
-    error, size = _norm(xp, A - B), _norm(xp, B)
+    check_arrays(A=A, B=B)
+    error, size = norm(A - B), norm(B)
     return error / size if size else (math.inf if error else 0.0)
 
 
-def accuracy(scores, classes):
-    """Fraction of rows whose largest score is at the true class (the first, where scores tie).
+def accuracy(scores: Array, classes: Array) -> float:
+    """Fraction of rows whose largest score is at the true class (the first, where
+    scores tie).
 
     Parameters
     ----------
@@ -112,7 +102,8 @@ def accuracy(scores, classes):
     Raises
     ------
     ValueError, TypeError
-        For mismatched shapes, NaN scores, classes that are not integers or out of range.
+        For mismatched shapes, NaN scores, classes that are not integers or out of
+        range.
 
     Examples
     --------
@@ -121,26 +112,29 @@ def accuracy(scores, classes):
     0.5
     """
     xp = check_arrays(scores=scores)
+    n, k = scores.shape
     if not hasattr(classes, "shape"):
-        raise TypeError(f"classes must be an array of integers, got {type(classes).__name__}")
-    if tuple(classes.shape) != (scores.shape[0],):
+        raise TypeError(
+            f"classes must be an array of integers, got {type(classes).__name__}"
+        )
+    if tuple(classes.shape) != (n,):
         raise ValueError(
-            f"scores has {scores.shape[0]} rows, classes must have shape ({scores.shape[0]},), "
+            f"scores has {n} rows, classes must have shape ({n},), "
             f"it is {tuple(classes.shape)}"
         )
     classes = xp.asarray(classes, device=device(scores))
     if not xp.isdtype(classes.dtype, "integral"):
         raise TypeError(f"classes must be integers, their dtype is {classes.dtype}")
-    if int(xp.min(classes)) < 0 or int(xp.max(classes)) >= scores.shape[1]:
+    low, high = int(xp.min(classes)), int(xp.max(classes))
+    if low < 0 or high >= k:
         raise ValueError(
-            f"classes must lie in 0..{scores.shape[1] - 1}, they reach from {int(xp.min(classes))} "
-            f"to {int(xp.max(classes))}"
+            f"classes must lie in 0..{k - 1}, they reach from {low} to {high}"
         )
     hits = xp.astype(xp.argmax(scores, axis=1), classes.dtype) == classes
-    return int(xp.sum(xp.astype(hits, xp.int64))) / scores.shape[0]
+    return int(xp.sum(xp.astype(hits, xp.int64))) / n
 
 
-def tolerance(condition, dtype, *, constant=50.0):
+def tolerance(condition: float, dtype: Any, *, constant: float = 50.0) -> float:
     """Relative error that rounding explains: ``constant * condition * eps``.
 
     Parameters
@@ -175,7 +169,58 @@ def tolerance(condition, dtype, *, constant=50.0):
     raise TypeError(f"dtype must be float64 or float32, got {name}")
 
 
-def verify(Phi_S, Y_S, lam_S, W, *, Phi_0=None):
+def certify(
+    error: float, condition: float, dtype: Any, *, rounding: float = 0.0, **found: Any
+) -> Certificate:
+    """The rule by which a set is called exact, the same for every kind of set.
+
+    Parameters
+    ----------
+    error : float
+        Relative error of the model that training on the set gave.
+    condition : float
+        Condition number of the features that were trained on, at least 1.
+    dtype : array, or dtype of NumPy, PyTorch
+        What the set is stored in.
+    rounding : float
+        Relative change of the features when the stored numbers move by their last bit,
+        as measured by the caller where a map stands between them; at least eps of the
+        dtype.
+    found : float
+        Other fields of the certificate.
+
+    Returns
+    -------
+    Certificate
+
+    Notes
+    -----
+    Book: eq-certificate. Above ``50 * condition * eps = 1e-2`` nothing can be decided
+    in this dtype, and the set is not called exact whatever its error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> certify(1e-15, 10.0, np.float64).exact, certify(1e-12, 10.0, np.float64).exact
+    (True, False)
+    """
+    noise = tolerance(condition, dtype)
+    eps = tolerance(1.0, dtype, constant=1.0)
+    rounding = max(rounding, eps)
+    allowed = min(50.0 * condition * rounding, eps ** (1 / 3))
+    exact = bool(error <= allowed and noise <= 1e-2)
+    return Certificate(error, condition, rounding, allowed, exact, **found)
+
+
+def verify(
+    Phi_S: Array,
+    Y_S: Array,
+    lam_S: float,
+    W: Array,
+    *,
+    Phi_0: Array | None = None,
+    rounding: float = 0.0,
+) -> Certificate:
     """Retrain on a distilled set and compare with the model it was distilled from.
 
     Parameters
@@ -187,58 +232,46 @@ def verify(Phi_S, Y_S, lam_S, W, *, Phi_0=None):
     lam_S : float
         Regularisation of the training on the set.
     W : array (p, k)
-        The model that was distilled (not an independent retraining, whose own rounding is larger).
+        The model that was distilled (not an independent retraining, whose own rounding
+        is larger).
     Phi_0 : array (m, p), optional
         Where the points started, for `distance`.
+    rounding : float
+        See `certify`.
 
     Returns
     -------
     Certificate
-        Plain numbers: `relative_error`, `condition`, `tolerance`, `exact`, `distance`.
+        Plain numbers: `relative_error`, `condition`, `rounding`, `tolerance`, `exact`,
+        `distance`.
 
     Raises
     ------
     ValueError, TypeError
-        For mismatched shapes or unusable arrays. A set that is not exact is reported, not refused.
+        For mismatched shapes or unusable arrays. A set that is not exact is reported,
+        not refused.
 
     Notes
     -----
-    Book: eq-certificate. `W_S` is solved here from the SVD of `Phi_S`, by lines shared with nothing else in the
-    package, so `condition` is that of `Phi_S`: largest over smallest singular value above max(m, p) * eps. A set
-    whose tolerance exceeds 1e-2 is never called exact. The tolerance is for labels from the formula: labels with a
-    large part R outside the range of `Phi_S` lose up to ``condition^2 ||R|| / (||Phi_S|| ||W||)`` times eps more, and
-    may be reported as not exact.
+    Book: eq-certificate. `W_S` is solved from the SVD of `Phi_S`; `condition` is that
+    of `Phi_S`, largest over smallest singular value above max(m, p) * eps. The
+    tolerance is for labels from the formula: labels with a large part R outside the
+    range of `Phi_S` lose up to ``condition^2 ||R|| / (||Phi_S|| ||W||)`` times eps
+    more, and may be reported as not exact.
 
     Examples
     --------
     >>> import numpy as np
-    >>> verify(np.array([[2.0, 0.0]]), np.array([[12.0]]), 4.0, np.array([[3.0], [0.0]])).exact
+    >>> W = np.array([[3.0], [0.0]])
+    >>> verify(np.array([[2.0, 0.0]]), np.array([[12.0]]), 4.0, W).exact
     True
     """
-    xp = check_arrays(Phi_S=Phi_S, Y_S=Y_S, W=W, Phi_0=Phi_0)
+    check_arrays(Phi_S=Phi_S, Y_S=Y_S, W=W, Phi_0=Phi_0)
+    check_shapes(Phi_S=(Phi_S, "mp"), Y_S=(Y_S, "mk"), W=(W, "pk"), Phi_0=(Phi_0, "mp"))
     lam_S = check_lam(lam_S, "lam_S")
-    if Y_S.shape != (Phi_S.shape[0], W.shape[1]) or Phi_S.shape[1] != W.shape[0]:
-        raise ValueError(
-            f"Phi_S (m, p), Y_S (m, k), W (p, k) do not fit: {tuple(Phi_S.shape)}, {tuple(Y_S.shape)}, {tuple(W.shape)}"
-        )
-    if Phi_0 is not None and Phi_0.shape != Phi_S.shape:
-        raise ValueError(f"Phi_0 has shape {tuple(Phi_0.shape)}, Phi_S has {tuple(Phi_S.shape)}; they must match")
-    left, t, right = xp.linalg.svd(Phi_S, full_matrices=False)
-    r = int(xp.sum(xp.astype(t > max(Phi_S.shape) * float(xp.finfo(t.dtype).eps) * t[0], xp.int64)))
-    coefficients = (left[:, :r].mT @ Y_S) / (t[:r] + lam_S / t[:r])[:, None]
-    error = relative_error(right[:r, :].mT @ coefficients, W) if r else float(_norm(xp, W) > 0)
-    condition = _number(t[0]) / _number(t[r - 1]) if r else 1.0
-    limit = tolerance(condition, t)
+    svd = thin_svd(Phi_S)
+    # at lam_S > 0 nothing is cut: whoever solves the linear system cuts nothing either
+    W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     distance = None if Phi_0 is None else relative_error(Phi_S, Phi_0)
-    return Certificate(error, condition, limit, error <= limit <= 1e-2, distance)
-
-
-def _norm(xp, A):
-    """Frobenius norm, safe from overflow and underflow of the squares."""
-    size = _number(xp.max(xp.abs(A)))
-    return size * math.sqrt(_number(xp.sum((A / size) ** 2))) if size else 0.0
-
-
-def _number(A):
-    """A 0-d array as a plain number, without its gradient."""
-    return float(A.detach() if hasattr(A, "detach") else A)
+    error = relative_error(W_S, W)
+    return certify(error, svd.condition, Phi_S, rounding=rounding, distance=distance)
