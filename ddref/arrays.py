@@ -132,7 +132,8 @@ def semidefinite_eigh(G: Array, name: str = "G") -> tuple[Array, Array]:
         raise ValueError(
             f"{name} is not positive semi-definite: its smallest eigenvalue is "
             f"{number(w[0]):.3g}, the largest {number(w[-1]):.3g}; pass Phi^T Phi or "
-            f"the matrix of a kernel, or add at least {-number(w[0]):.3g} to its diagonal"
+            "the matrix of a kernel, or add at least "
+            f"{-number(w[0]):.3g} to its diagonal"
         )
     return xp.where(w > 0, w, xp.zeros_like(w)), V
 
