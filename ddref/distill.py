@@ -13,8 +13,20 @@ from typing import NamedTuple
 from array_api_compat import array_namespace, device
 
 from .arrays import (
-    Array, ThinSVD, check_arrays, check_lam, check_shapes, eps_of, explained,
-    larger_root, model_svd, norm, number, relative, thin_svd, warn_dropped,
+    Array,
+    ThinSVD,
+    check_arrays,
+    check_lam,
+    check_shapes,
+    eps_of,
+    explained,
+    larger_root,
+    model_svd,
+    norm,
+    number,
+    relative,
+    thin_svd,
+    warn_dropped,
 )  # fmt: skip
 
 
@@ -350,8 +362,8 @@ def check_span(
         raise ValueError(
             f"the {svd.U.shape[0]} rows of Phi_S{rows} (rank {svd.rank}) miss a "
             f"fraction {missing:.3g} of W (rank {r}), more than span_tol = "
-            f"{span_tol:.3g}: no labels make them exact{model}; use at least {r + centred} rows that span "
-            f"the columns of W{span}"
+            f"{span_tol:.3g}: no labels make them exact{model}; use at least "
+            f"{r + centred} rows that span the columns of W{span}"
             + (cause if svd.rank >= max(r, 1) and noise > 0.011 * span_tol else "")
         )
 
