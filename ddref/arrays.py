@@ -33,8 +33,9 @@ def check_arrays(**arrays: Array | None) -> Any:
     try:
         xp = array_namespace(*arrays.values())
     except TypeError as error:
-        kinds = _each(
-            arrays, lambda A: f"{type(A).__module__}.{type(A).__name__}", ": "
+        kinds = ", ".join(
+            f"{name}: {type(A).__module__}.{type(A).__name__}"
+            for name, A in arrays.items()
         )
         raise TypeError(
             f"NumPy or PyTorch arrays of one library are needed, got {kinds}"
@@ -53,12 +54,13 @@ def check_arrays(**arrays: Array | None) -> Any:
             raise ValueError(f"{name} is empty: its shape is {tuple(A.shape)}")
         if not bool(xp.all(xp.isfinite(A))):
             raise ValueError(f"{name} contains NaN or Inf")
-    if len({str(A.dtype) for A in arrays.values()}) > 1:
-        found = _each(arrays, lambda A: A.dtype, " ")
-        raise TypeError(f"the arrays differ in dtype: {found}")
-    if len({str(device(A)) for A in arrays.values()}) > 1:
-        found = _each(arrays, device, " on ")
-        raise ValueError(f"the arrays are on different devices: {found}")
+    names = ", ".join(arrays)
+    dtypes = [str(A.dtype) for A in arrays.values()]
+    if len(set(dtypes)) > 1:
+        raise TypeError(f"{names} differ in dtype: {', '.join(dtypes)}")
+    devices = [str(device(A)) for A in arrays.values()]
+    if len(set(devices)) > 1:
+        raise ValueError(f"{names} are on different devices: {', '.join(devices)}")
     return xp
 
 
@@ -132,7 +134,8 @@ def semidefinite_eigh(G: Array, name: str = "G") -> tuple[Array, Array]:
         raise ValueError(
             f"{name} is not positive semi-definite: its smallest eigenvalue is "
             f"{number(w[0]):.3g}, the largest {number(w[-1]):.3g}; pass Phi^T Phi or "
-            f"the matrix of a kernel, or add at least {-number(w[0]):.3g} to its diagonal"
+            "the matrix of a kernel, or add at least "
+            f"{-number(w[0]):.3g} to its diagonal"
         )
     return xp.where(w > 0, w, xp.zeros_like(w)), V
 
@@ -289,6 +292,3 @@ def explained(A: Array, condition: float) -> float:
     """
     return min(100 * eps_of(A) * condition, math.sqrt(eps_of(A)))
 
-
-def _each(arrays: dict[str, Array], said: Any, link: str) -> str:
-    return ", ".join(f"{name}{link}{said(A)}" for name, A in arrays.items())
