@@ -70,7 +70,7 @@ class InterceptSet(NamedTuple):
     lam_S: float
 
 
-def fit(Phi, Y, lam, *, rtol=None):
+def fit(Phi, Y, lam):
     """Ridge regression with an unpenalised intercept: minimises ``||Phi W + 1 b - Y||^2 + lam ||W||^2``.
 
     Parameters
@@ -81,8 +81,6 @@ def fit(Phi, Y, lam, *, rtol=None):
         Targets.
     lam : float
         Regularisation of `W`, added to the diagonal as given.
-    rtol : float, optional
-        Rank cutoff of the centred features relative to their largest singular value. Default: max(n, p) * eps.
 
     Returns
     -------
@@ -96,8 +94,9 @@ def fit(Phi, Y, lam, *, rtol=None):
 
     Notes
     -----
-    Book: thm-intercept. scikit-learn's twin is ``Ridge(alpha=lam)``. Solved by an SVD: for many samples centre them
-    and use `krr.fit`.
+    Book: thm-intercept. scikit-learn's twin is ``Ridge(alpha=lam)``. Solved by an SVD, of which nothing is cut at
+    ``lam > 0`` and at ``lam = 0`` what is rounding in the features before centring. For many samples centre them and
+    use `krr.fit`.
 
     Examples
     --------
@@ -110,7 +109,7 @@ def fit(Phi, Y, lam, *, rtol=None):
     if Phi.shape[0] != Y.shape[0]:
         raise ValueError(f"Phi has {Phi.shape[0]} rows and Y has {Y.shape[0]}; rows are samples and must match")
     (Phi_c, mean), (Y_c, mean_Y) = _centre(xp, Phi), _centre(xp, Y)
-    U, t, Vh, _ = _svd(xp, Phi_c, Phi, rtol)
+    U, t, Vh, _ = _svd(xp, Phi_c, Phi, 0.0 if lam > 0 else None)
     W = Vh.mT @ ((U.mT @ Y_c) / (t + lam / t)[:, None])
     return Model(W, mean_Y - mean @ W)
 
