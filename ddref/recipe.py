@@ -89,13 +89,14 @@ def distill(
         unpenalised. Default: False, no intercept.
     max_condition : float, optional
         Largest condition number of the features with `near`, see `nearest.nearest`.
-        Default: the default there, lowered to ``max(1e3, goal / rounding)``, or 100 in
-        float32, where the map amplifies rounding too much for it.
+        Default: the default there, lowered to ``max(1e3, sqrt(eps) / rounding)``, or
+        100 in float32, where the map amplifies rounding too much for it.
     goal : float, optional
-        Relative error that `max_condition` is lowered for. Default: sqrt(eps).
+        Relative error wanted of the model (and of its predictions on `like`): with
+        `near`, better conditioned sets, a little farther, are tried until it holds.
     like : array (n, p), optional
-        Features whose spread (and mean, with an intercept) orthonormal points take.
-        Default: norm 1 (mean 0).
+        Features of data: orthonormal points take their spread, and their mean with an
+        intercept. Default: norm 1, mean 0.
     dtype : {"float64", "float32"}, optional
         What X_S and Y_S will be stored in: they are rounded to it, and labels and
         certificate are those of the rounded inputs. Default: the dtype of `W`.
@@ -138,30 +139,56 @@ def distill(
     Phi_0 = None if near is None else phi(near)
     if Y_S is not None:
         Phi_S = _features_for_labels(W, Y_S, lam_S, Phi_0, max_condition)
-    elif near is not None:
-        Phi_S = _features_near(Phi_0, W, b, max_condition)
-    else:
-        Phi_S = _features_orthonormal(W, b, m, like)
-    X_S, scale = _inputs(phi, Phi_S, near, b, Y_S, dtype)
-    if near is not None and Y_S is None and max_condition is None:
-        limit = _bearable_condition(phi, X_S, b, goal, dtype)
-        if limit is not None:
-            Phi_S = _features_near(Phi_0, W, b, limit)
-            X_S, scale = _inputs(phi, Phi_S, near, b, Y_S, dtype)
-    c = number(array_namespace(W).min(scale))
-    if Y_S is None:
-        found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
-    else:  # labels are scaled with the features: (c Phi_S, c Y_S, c^2 lam_S)
+        X_S, c = _inputs(phi, Phi_S, near, b, Y_S, dtype)
+        # labels are scaled with the features: (c Phi_S, c Y_S, c^2 lam_S)
         found = _with_given_labels(phi, X_S, W, c * Y_S, c**2 * lam_S, dtype)
+    elif near is None:
+        Phi_S = _features_orthonormal(W, b, m, like)
+        X_S, c = _inputs(phi, Phi_S, near, b, Y_S, dtype)
+        found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
+    else:
+        limits = _limits(W, max_condition, goal)
+        found, c = _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype)
     if not found.certificate.exact:
-        raise ValueError(_why_not_exact(found, W))
+        raise ValueError(_why_not_exact(found))
     certificate = found.certificate._replace(scale=c)
     if near is not None:
         certificate = certificate._replace(
-            distance=relative_error(phi(X_S), Phi_0),
-            input_distance=relative_error(X_S, near),
+            distance=relative_error(phi(found.X_S), Phi_0),
+            input_distance=relative_error(found.X_S, near),
         )
     return found._replace(certificate=certificate)
+
+
+def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
+    """The set near given inputs, and the factor that its features were scaled by.
+
+    Of the limits of the condition number the first is taken whose set has an error of
+    at most `goal`, or the one with the smallest error.
+    """
+    Phi_0, best, least = phi(near), None, float("inf")
+    for limit in limits:
+        Phi_S = _features_near(Phi_0, W, b, limit)
+        X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
+        if limit is None and goal is None:
+            bearable = _bearable_condition(phi, X_S, b, dtype)
+            if bearable is not None:
+                Phi_S = _features_near(Phi_0, W, b, bearable)
+                X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
+        found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
+        error = max(found.certificate.relative_error, _missed(phi, found, W, b, like))
+        if error < least or best is None:
+            best, least = (found, c), error
+        if goal is None or error <= goal or norm(X_S - near) == 0:
+            break  # good enough, or a smaller limit changes nothing
+    return best
+
+
+def _limits(W, max_condition, goal):
+    """Limits of the condition number to try; None is the default of `nearest`."""
+    if max_condition is not None or goal is None:
+        return [max_condition]
+    return [None, *(10.0**i for i in ((5, 4, 3, 2, 1) if _double(W) else (2, 1)))]
 
 
 # ------------------------------------------------------------------- exact features
@@ -184,7 +211,7 @@ def _features_near(Phi_0, W, b, max_condition):
     size = number(array_namespace(Phi_0).linalg.svdvals(Phi_0)[0])
 
     def choose(A, W):  # differences far below the mean row would be rounding of it
-        return nearest(A, W, max_condition=max_condition)
+        return nearest(A, W, max_condition=max_condition, size=size)
 
     return with_intercept.exact_set(Phi_0, W, b, choose=choose).Phi_S
 
@@ -226,17 +253,18 @@ def _free_part(W, Y_S):
 
 
 def _inputs(phi, Phi_S, near, b, Y_S, dtype):
-    """Inputs (m, d) with features in the direction of Phi_S, and the factors (m, 1)."""
-    scale = _range_scale(phi, Phi_S)
-    if b is not None:
-        scale = _towards_mean(phi, Phi_S)
-        mean = array_namespace(Phi_S).mean(Phi_S, axis=0, keepdims=True)
-        Phi_S = mean + scale * (Phi_S - mean)  # spans of centred rows stay
-    elif Y_S is not None:
-        scale = 0 * scale + array_namespace(scale).min(scale)
-    return _stored(
-        phi.preimage(Phi_S if b is not None else scale * Phi_S, near), dtype
-    ), scale
+    """Inputs (m, d) with features in the direction of Phi_S, and the least factor."""
+    xp = array_namespace(Phi_S)
+    if b is None:
+        scale = _range_scale(phi, Phi_S)
+        if Y_S is not None:  # one factor for all: the labels are scaled with it
+            scale = xp.min(scale) + 0 * scale
+        X_S = phi.preimage(scale * Phi_S, near)
+        return _stored(X_S, dtype), number(xp.min(scale))
+    mean = xp.mean(Phi_S, axis=0, keepdims=True)
+    c = _factor_towards(mean, phi, Phi_S)  # spans of centred rows stay
+    X_S = phi.preimage(mean + c * (Phi_S - mean) if c < 1 else Phi_S, near)
+    return _stored(X_S, dtype), c
 
 
 def _range_scale(phi, Phi_S):
@@ -246,14 +274,12 @@ def _range_scale(phi, Phi_S):
     return 0 * Phi_S[:, :1] + 1
 
 
-def _towards_mean(phi, Phi_S):
-    """One factor c (m, 1) for which ``mean + c (Phi_S - mean)`` is in the range."""
-    xp = array_namespace(Phi_S)
-    mean = xp.mean(Phi_S, axis=0, keepdims=True)
-    c = 1.0
+def _factor_towards(mean, phi, Phi_S):
+    """The factor c for which ``mean + c (Phi_S - mean)`` is in the range of the map."""
+    xp, c = array_namespace(Phi_S), 1.0
     while c > 1e-6:
         if number(xp.min(_range_scale(phi, mean + c * (Phi_S - mean)))) >= 1:
-            return 0 * Phi_S[:, :1] + c
+            return c
         c = 0.9 * c
     raise ValueError(
         "the mean of the features is outside the range of the map, so that no set with "
@@ -272,15 +298,26 @@ def _stored(A, dtype):
     return rounded
 
 
-def _bearable_condition(phi, X_S, b, goal, dtype):
-    """Condition number up to which rounding costs at most `goal`; None: reached
-    already.
+def _bearable_condition(phi, X_S, b, dtype):
+    """Condition number that keeps the loss to rounding at sqrt(eps), where it is less.
+
+    At least 1e3, or 1e2 in float32; None where the set has it already.
     """
     Phi_S, eps = phi(X_S), _eps(X_S, dtype)
-    least = 1e3 if eps < 1e-10 else 1e2
     rounding = max(eps, _feature_rounding(phi, X_S, Phi_S, eps))
-    limit = max(least, (eps**0.5 if goal is None else goal) / rounding)
+    limit = max(1e3 if eps < 1e-10 else 1e2, eps**0.5 / rounding)
     return limit if _trained_on(Phi_S, b)[0] > limit else None
+
+
+def _missed(phi, found, W, b, like):
+    """Relative error of the predictions on the features `like`, 0.0 without them."""
+    if like is None:
+        return 0.0
+    if b is None:
+        W_S = thin_svd(phi(found.X_S), 0.0 if found.lam_S else None)
+        return relative_error(like @ W_S.solve(found.Y_S, found.lam_S), like @ W)
+    W_S, b_S = with_intercept.fit(phi(found.X_S), found.Y_S, found.lam_S)
+    return relative_error(like @ W_S + b_S, like @ W + b)
 
 
 # --------------------------------------------------------------- labels and certificate
@@ -328,9 +365,10 @@ def _certified(phi, X_S, Y_S, lam_S, W, b, dtype):
     Phi_S, eps = phi(X_S), _eps(X_S, dtype)
     condition, t = _trained_on(Phi_S, b)
     rounding = _feature_rounding(phi, X_S, Phi_S, eps)
-    if t.shape[0] and norm(W):  # what the last bits of the labels do to W
-        gain = array_namespace(t).max(1 / (t + lam_S / t))
-        rounding = max(rounding, eps * norm(Y_S) * number(gain) / (condition * norm(W)))
+    rounding = max(rounding, eps)
+    if t.shape[0] and norm(W):  # and what the last bits of the labels do to W
+        gain = number(array_namespace(t).max(1 / (t + lam_S / t)))
+        rounding = rounding + eps * norm(Y_S) * gain / (condition * norm(W))
     return certify(
         _error(Phi_S, Y_S, lam_S, W, b),
         condition,
@@ -392,7 +430,7 @@ def _feature_rounding(phi, X_S, Phi_S, eps):
     return max(changes)
 
 
-def _why_not_exact(found, W):
+def _why_not_exact(found):
     certificate = found.certificate
     return (
         f"the set found is not exact: training on it gives a model "
@@ -447,6 +485,10 @@ def _regularisation(lam_S, Y_S):
     if lam_S is None and Y_S is not None:
         raise ValueError("lam_S = None is for free labels; with Y_S pass a number")
     return lam_S if lam_S is None else check_lam(lam_S, "lam_S")
+
+
+def _double(W):
+    return eps_of(W) < 1e-10
 
 
 def _eps(A, dtype):

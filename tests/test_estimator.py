@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ddref
 from conftest import error
-from ddref import estimator, krr, maps
-from ddref.estimator import DistilledRidge, DistilledRidgeClassifier, Distiller
+from ddref import krr, maps, recipe
+from ddref.estimator import DistilledRidge, DistilledRidgeClassifier, Distiller, training
 
 TOYS = {name: getattr(toys, f"load_{name}") for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")}
 REGRESSION = {"diabetes"}
@@ -258,7 +258,7 @@ LAMS = [1e-2, 1.0, 30.0, 1e3]
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_leave_one_out_is_that_of_leaving_out_each_sample(small, fit_intercept, monkeypatch):
     monkeypatch.setattr(krr, "SMALL", krr.SMALL if small else 0)
-    monkeypatch.setattr(estimator, "CHUNK", 17)
+    monkeypatch.setattr(training, "CHUNK", 17)
     X, y = toy("diabetes")
     X, y = 100 * X[:24], y[:24]
     model = DistilledRidge(lam=LAMS, select="loo", fit_intercept=fit_intercept).fit(X, y)
@@ -297,7 +297,7 @@ def test_the_sums_and_the_svd_train_the_same_model(monkeypatch):
     X, y = toy("digits")
     small = DistilledRidgeClassifier(lam=5.0).fit(X, y)
     monkeypatch.setattr(krr, "SMALL", 0)
-    monkeypatch.setattr(estimator, "CHUNK", 500)
+    monkeypatch.setattr(training, "CHUNK", 500)
     assert error(DistilledRidgeClassifier(lam=5.0).fit(X, y).coef_, small.coef_) < 1e-12
 
 
@@ -423,8 +423,9 @@ def test_bad_data_are_refused():
 
 
 def test_a_set_that_is_not_exact_is_never_returned(monkeypatch):
-    monkeypatch.setattr(estimator.intercept, "labels", lambda Phi_S, W, b, lam_s, **_: Phi_S @ W + 1.001 * b)
-    monkeypatch.setattr(estimator.intercept, "exact_set", lambda Phi_0, *a, **_: estimator.intercept.InterceptSet(
-        Phi_0 + 1e-6 * np.arange(Phi_0.size).reshape(Phi_0.shape) ** 2, None, 0.0))  # fmt: skip
+    def wrong_labels(Phi_S, W, b, lam_S, **_):
+        return Phi_S @ W + 1.001 * b
+
+    monkeypatch.setattr(recipe.with_intercept, "labels", wrong_labels)
     with pytest.raises(ValueError, match="the set found is not exact: training on it gives a model"):
         DistilledRidgeClassifier().fit(*toy("iris"))

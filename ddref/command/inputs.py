@@ -288,8 +288,8 @@ def as_numbers(y: np.ndarray, name: str) -> np.ndarray:
     """Targets in float64; texts are refused."""
     if y.dtype.kind not in "fiu":
         raise ValueError(
-            f"{name} are texts such as {str(y.ravel()[0])!r}: regression needs numbers, "
-            "or say --task classification"
+            f"{name} are texts such as {str(y.ravel()[0])!r}: regression needs "
+            "numbers, or say --task classification"
         )
     return y.astype(np.float64)
 

@@ -18,8 +18,8 @@ from .. import files, intercept, recipe
 from ..arrays import Array, check_lam, norm
 from ..datasets import one_hot
 from ..distill import minimal_points
-from ..maps import Identity, leaky_relu_network
 from ..fourier import orthogonal_features
+from ..maps import Identity, leaky_relu_network
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from .images import Images, displayed
@@ -29,7 +29,7 @@ from .training import Training, by_validation, trained
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
-SOME = 8192  # rows from which orthonormal points take the mean and the spread
+SOME = 8192  # rows on which predictions are compared on the way
 
 
 class ScaledMap:
@@ -217,7 +217,7 @@ class Distiller(BaseEstimator):
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
-            like=Phi[:SOME, :] if X_0 is None else None,
+            like=Phi[:SOME, :],
             dtype=np.dtype(self.dtype).name,
         )
         self._report("checking")
