@@ -292,10 +292,9 @@ def _stored(A, dtype):
     xp = array_namespace(A)
     if dtype is None or dtype in str(A.dtype):
         return A
-    rounded = xp.astype(xp.astype(A, getattr(xp, dtype)), A.dtype)
-    if not bool(xp.all(xp.isfinite(rounded))):
+    if number(xp.max(abs(A))) > np.finfo(dtype).max:
         raise ValueError(f"the distilled set overflows {dtype}; use dtype='float64'")
-    return rounded
+    return xp.astype(xp.astype(A, getattr(xp, dtype)), A.dtype)
 
 
 def _bearable_condition(phi, X_S, b, dtype):

@@ -308,7 +308,10 @@ def test_the_sums_and_the_svd_train_the_same_model(monkeypatch):
 def test_a_set_stored_in_float32_keeps_its_digits(name):
     model = made(name, dtype="float32").fit(*toy(name))
     assert model.X_distilled_.dtype == model.y_distilled_.dtype == np.float32
-    assert model.certificate_.exact and model.certificate_.prediction_error < 1e-4
+    # predictions are differences of mean @ W and the intercept: one rounding of mean @ W is lost
+    P = np.linalg.norm(model._scores(toy(name)[0])) / len(toy(name)[0]) ** 0.5
+    lost = np.finfo("float32").eps * np.linalg.norm(toy(name)[0].mean(axis=0)) * np.linalg.norm(model.coef_) / P
+    assert model.certificate_.exact and model.certificate_.prediction_error < max(lost, 1e-5)
     assert error(trained_again(model).coef_, model.coef_) < 1e-5
 
 
