@@ -1,6 +1,174 @@
-"""Small repairs of the built pages, loaded by `_config.yml` as a local Sphinx extension."""
+"""The directive `listing` and small repairs of the built pages; `_config.yml` loads this as an extension.
 
+    :::{listing} ddref.krr.path ddref.krr.gram
+    :::
+
+shows functions, methods or private helpers of the package whole, as they stand in the file, without their
+docstrings. Below each is a link to its entry in the reference, and the function with all it needs, written
+by `ddref.copying` as one file: a button puts it into the clipboard, a link downloads it.
+"""
+
+import ast
+import html
 import re
+import textwrap
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from ddref import copying
+
+COPIES = "_static/copies"  # folder of the files to download, in the built book
+
+# -- the listing
+
+
+def listed(name):
+    """The source of the function, method or class `name` without its docstrings, its full name and its file."""
+    source, path = copying.locate(name)
+    node, body = None, list(source.here.values())
+    for part in path:
+        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        node = next((n for n in body if isinstance(n, defined) and n.name == part), None)
+        if node is None:
+            raise LookupError(f"{source.name} defines no {'.'.join(path)}")
+        body = node.body
+    hidden = {line for inner in ast.walk(node) for line in docstring_lines(inner, source.lines)}
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    shown = [source.lines[i - 1] for i in range(first, node.end_lineno + 1) if i not in hidden]
+    file = source.path.relative_to(copying.PACKAGE.parent).as_posix()
+    return textwrap.dedent("\n".join(shown)), ".".join([source.name, *path]), file
+
+
+def docstring_lines(node, lines):
+    """The numbers of the lines of a docstring and of empty lines after it."""
+    documented = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    if not documented or ast.get_docstring(node, clean=False) is None:
+        return set()
+    end = node.body[0].end_lineno
+    while end < node.end_lineno and not lines[end].strip():
+        end += 1
+    return set(range(node.body[0].lineno, end + 1))
+
+
+def is_public(full_name):
+    return not any(part.startswith("_") for part in full_name.split("."))
+
+
+class listing_links(nodes.Inline, nodes.Element):
+    """The buttons under a listing: the function with all it needs, as one file."""
+
+
+class Listing(SphinxDirective):
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self):
+        return [node for name in self.arguments[0].split() for node in self.show(name)]
+
+    def show(self, name):
+        try:
+            text, full_name, file = listed(name)
+        except LookupError as error:
+            message = f"listing: {error}"
+            logging.getLogger(__name__).warning(message, location=self.get_location())
+            return []
+        self.env.note_dependency(str(copying.PACKAGE.parent / file))
+        code = nodes.literal_block(text, text, language="python", classes=["listing"])
+        self.set_source_info(code)
+        line = nodes.paragraph(classes=["listing-line"])
+        line += self.link(name, full_name, file)
+        if is_public(full_name) and (copy := one_file(full_name)):
+            line += listing_links(name=copy[0], text=copy[1])
+            self.env.metadata[self.env.docname].setdefault("ddref_copies", {})[copy[0]] = copy[1]
+        return [code, line]
+
+    def link(self, name, full_name, file):
+        """The name of what is shown: a link to its entry in the reference where it is public."""
+        if not is_public(full_name):
+            short = full_name.removeprefix(file.removesuffix(".py").replace("/", ".") + ".")
+            return nodes.inline("", "", nodes.literal("", short), nodes.Text(f" of {file}"))
+        link = addnodes.pending_xref(
+            "", nodes.literal("", name), refdomain="py", reftype="obj", reftarget=name,
+            refexplicit=True, refwarn=True, refdoc=self.env.docname,
+        )  # fmt: skip
+        self.set_source_info(link)
+        return link
+
+
+def one_file(full_name):
+    """Name and text of the one-file copy of a public function, or of the class of a method.
+
+    None where there is none; that there is one for every function is a matter of tests/test_copying.py.
+    """
+    source, path = copying.locate(full_name)
+    name = f"{source.name}.{path[0]}".removeprefix("ddref.")
+    try:
+        return name, copying.copied([name])
+    except LookupError:
+        return None
+
+
+def visit_listing_links(writer, node):
+    """In HTML: a button, a link, and the text itself, which a page read from a disk cannot fetch."""
+    name, text = node["name"], node["text"]
+    file = f"{name}.py"
+    up = "../" * writer.builder.current_docname.count("/")
+    what = f"with all it needs, {text.count(chr(10))} lines"
+    parts = [
+        f'<button type="button" class="listing-copy" title="Copy this {what}">copy this</button>',
+        f'<a class="listing-download" href="{up}{COPIES}/{file}" download="{name.rpartition(".")[2]}.py" '
+        f'title="Download this {what}">download</a>',
+        f'<template>{html.escape(text)}</template>',
+    ]
+    writer.body.append("".join(parts))
+    raise nodes.SkipNode
+
+
+def leave_out(writer, node):
+    raise nodes.SkipNode
+
+
+def written_elsewhere(app, env, node, contnode):
+    """Find the entry of `ddref.maps.linear.Linear` where the reference has it as `ddref.maps.Linear`."""
+    if node.get("refdomain") != "py" or not node.get("reftarget", "").startswith("ddref."):
+        return None
+    for target in other_names(node["reftarget"]):
+        found = env.get_domain("py").resolve_xref(
+            env, node["refdoc"], app.builder, "obj", target, addnodes.pending_xref(refspecific=False), contnode
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def other_names(name):
+    """The names under which the reference may have what is called `name`: by its file, and by its folder."""
+    try:
+        source, path = copying.locate(name)
+    except LookupError:
+        return []
+    modules = [source.name]
+    while "." in modules[-1]:
+        modules.append(modules[-1].rpartition(".")[0])
+    return [".".join([module, *path]) for module in modules]
+
+
+def write_copies(app, error):
+    """The files to download, beside the pages."""
+    if error or app.builder.format != "html":
+        return
+    folder = Path(app.outdir, COPIES)
+    for metadata in app.env.metadata.values():
+        for name, text in metadata.get("ddref_copies", {}).items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.py").write_text(text, encoding="utf-8", newline="\n")
+
+
+# -- repairs
 
 
 def without_thebe(app, pagename, templatename, context, doctree):
@@ -36,6 +204,11 @@ def role(label):
 
 
 def setup(app):
+    hidden = (leave_out, None)
+    app.add_node(listing_links, html=(visit_listing_links, None), latex=hidden, text=hidden, man=hidden)
+    app.add_directive("listing", Listing)
+    app.connect("missing-reference", written_elsewhere)
+    app.connect("build-finished", write_copies)
     app.connect("html-page-context", without_thebe)
     app.connect("autodoc-skip-member", without_field_aliases)
     app.connect("autodoc-process-docstring", with_links_to_the_book)

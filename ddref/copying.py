@@ -1,0 +1,551 @@
+"""``ddref copy nearest.nearest > nearest.py``: a function and all it needs, in one
+file.
+
+The file begins with licence, version and address, then come the function asked for,
+what it needs from the package, and the checks of the ground. It is put together from
+the sources, read as syntax trees; nothing is executed. Comments, docstrings and code
+are those of the package, but for imports of its own files, which go, and for names that
+two files define: the later one becomes ``file_name``.
+"""
+
+import ast
+import difflib
+import functools
+import re
+import symtable
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).resolve().parent
+ADDRESS = "https://github.com/ddref/ddref"
+
+# ------------------------------------------------------------- the package as it reads
+
+
+class Source(NamedTuple):
+    """A file of the package, read and not run."""
+
+    name: str  # "ddref.maps.linear"
+    path: Path
+    lines: list[str]
+    here: dict[str, ast.stmt]  # the statements that define its names
+    ours: dict[str, tuple[str, str]]  # names from the package: their file, name there
+    theirs: dict[str, ast.stmt]  # names from elsewhere: an import of this one name
+
+
+def path_of(name: str) -> Path | None:
+    """The path of a file or folder of the package, ``ddref.maps.linear``; or None."""
+    base = PACKAGE.joinpath(*name.split(".")[1:])
+    found = [base / "__init__.py", base.with_name(base.name + ".py")]
+    return next((path for path in found if path.is_file()), None)
+
+
+@functools.cache
+def read(name: str) -> Source:
+    """The file called ``ddref.krr`` or, for a folder, its ``__init__``."""
+    path = path_of(name)
+    if path is None:
+        raise LookupError(f"there is no file {name}")
+    text = path.read_text(encoding="utf-8")
+    source = Source(name, path, text.splitlines(), {}, {}, {})
+    for node in _statements(ast.parse(text).body):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            source.ours.update(_from_package(source, node))
+            source.theirs.update(_from_elsewhere(node))
+        else:
+            source.here.update(dict.fromkeys(_bound(node), node))
+    return source
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a file, those for type checkers alone among them."""
+    for node in body:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from node.body
+        else:
+            yield node
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    """The names that a statement of a file defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+    parts = [part for target in targets if target for part in ast.walk(target)]
+    inner = [*getattr(node, "body", []), *getattr(node, "orelse", [])]
+    for handler in getattr(node, "handlers", []):
+        inner += handler.body
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    for statement in inner:
+        names += [*_bound(statement), *_from_elsewhere(statement)]
+    return names
+
+
+def _from_package(source: Source, node: ast.stmt) -> dict[str, tuple[str, str]]:
+    """What an import takes from the package: names here, and file and name there."""
+    if not isinstance(node, ast.ImportFrom):
+        return {}
+    folder = source.name.split(".")
+    if node.level:
+        up = node.level - (source.path.name == "__init__.py")
+        base = folder[: len(folder) - up] + (node.module or "").split(".")
+    else:
+        base = (node.module or "").split(".")
+    if base[0] != PACKAGE.name:
+        return {}
+    file = ".".join(filter(None, base))
+    return {alias.asname or alias.name: (file, alias.name) for alias in node.names}
+
+
+def _from_elsewhere(node: ast.stmt) -> dict[str, ast.stmt]:
+    """What an import takes from other packages, each name with an import of its own."""
+    found: dict[str, ast.stmt] = {}
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.partition(".")[0] != PACKAGE.name:
+                name = alias.asname or alias.name.partition(".")[0]
+                found[name] = ast.Import([alias])
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        if (node.module or "").partition(".")[0] not in (PACKAGE.name, "__future__"):
+            for alias in node.names:
+                found[alias.asname or alias.name] = ast.ImportFrom(
+                    node.module, [alias], 0
+                )
+    return found
+
+
+def files_in(name: str) -> list[str]:
+    """The files and folders directly in a folder, as ``ddref.maps.linear``."""
+    path = path_of(name)
+    if path is None or path.name != "__init__.py":
+        return []
+    stems = {
+        inner.stem if inner.is_file() else inner.name
+        for inner in path.parent.iterdir()
+        if inner.suffix == ".py" or (inner / "__init__.py").is_file()
+    }
+    return [f"{name}.{stem}" for stem in sorted(stems) if not stem.startswith("__")]
+
+
+def definition(file: str, name: str) -> tuple[Source, str]:
+    """The file that defines a name of `file`, and its name there.
+
+    Imports are followed. What a folder hands on in another way, say when it is first
+    used, is looked for in the files of the folder.
+    """
+    source = read(file)
+    if name in source.here:
+        return source, name
+    if name in source.ours:
+        return definition(*source.ours[name])
+    pending = files_in(file)
+    while pending:
+        inner = pending.pop(0)
+        if name in read(inner).here:
+            return read(inner), name
+        pending += files_in(inner)
+    raise LookupError(f"{file} defines no {name}")
+
+
+def locate(name: str) -> tuple[Source, list[str]]:
+    """The file that defines ``ddref.maps.Linear.preimage``, and what follows it there:
+    ``["Linear", "preimage"]``.
+    """
+    first, *rest = name.removeprefix(f"{PACKAGE.name}.").split(".")
+    file = PACKAGE.name
+    parts = [first, *rest]
+    # In a folder, `kip.train` is the function of kip/train.py rather than the file.
+    while len(parts) > (file != PACKAGE.name) and path_of(f"{file}.{parts[0]}"):
+        file = f"{file}.{parts.pop(0)}"
+    if not parts:
+        raise LookupError(f"{name} is a file: name what you want of it")
+    source, found = definition(file, parts[0])
+    return source, [found, *parts[1:]]
+
+
+def public() -> list[str]:
+    """Every public function and class of the package, as ``maps.linear.Linear``."""
+    names, pending = [], [PACKAGE.name]
+    while pending:
+        file = pending.pop(0)
+        if file.split(".")[1:2] not in (["command"], ["copying"]):
+            pending += files_in(file)
+            for name, node in read(file).here.items():
+                defined = isinstance(node, ast.FunctionDef | ast.ClassDef)
+                if defined and not name.startswith("_") and file != PACKAGE.name:
+                    names.append(f"{file}.{name}".removeprefix(f"{PACKAGE.name}."))
+    return names
+
+
+# -------------------------------------------------------------------- what needs what
+
+
+class Part(NamedTuple):
+    """A statement of a file that defines something: a function, a class, a constant."""
+
+    source: Source
+    node: ast.stmt
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.source.name, self.node.lineno
+
+    @property
+    def first(self) -> int:
+        """Its first line: of its decorators, and of the comment right above it."""
+        lines = self.source.lines
+        decorators = [d.lineno for d in getattr(self.node, "decorator_list", [])]
+        line = min([self.node.lineno, *decorators])
+        while line > 1 and re.match(r"#(?! ?--)", lines[line - 2]):
+            line -= 1
+        return line
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.source.lines[self.first - 1 : self.node.end_lineno])
+
+    def imports(self) -> list[ast.ImportFrom]:
+        """Imports from the package inside of it."""
+        return [
+            inner
+            for inner in ast.walk(self.node)
+            if isinstance(inner, ast.ImportFrom) and _from_package(self.source, inner)
+        ]
+
+    def names(self) -> dict[str, tuple[str, str]]:
+        """The names it uses of the file around it or imports inside of it, and the file
+        and the name there where these come from.
+        """
+        found = {name: (self.source.name, name) for name in _globals(self.text)}
+        for inner in self.imports():
+            found.update(_from_package(self.source, inner))
+        return found
+
+
+def _globals(text: str) -> list[str]:
+    """The names that a statement takes from around it, annotations in quotes too."""
+    pending, names = [symtable.symtable(text, "part", "exec")], set()
+    top = pending[0]
+    while pending:
+        table = pending.pop()
+        pending += table.get_children()
+        for symbol in table.get_symbols():
+            if symbol.is_global() or (table is top and symbol.is_referenced()):
+                names.add(symbol.get_name())
+    for node in ast.walk(ast.parse(text)):
+        quoted = getattr(node, "annotation", None) or getattr(node, "returns", None)
+        for inner in ast.walk(quoted) if quoted else ():
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                names |= set(re.findall(r"\w+", inner.value))
+    return sorted(names)
+
+
+def _at_once(node: ast.stmt) -> Iterator[ast.expr]:
+    """The expressions that are evaluated when a statement of a file is reached."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield from node.decorator_list
+        yield from node.args.defaults
+        yield from (default for default in node.args.kw_defaults if default)
+    elif isinstance(node, ast.ClassDef):
+        yield from [*node.bases, *node.decorator_list]
+        yield from (keyword.value for keyword in node.keywords)
+        for inner in node.body:
+            yield from _at_once(inner)
+    else:
+        for field, inner in ast.iter_fields(node):
+            if field != "annotation":
+                listed = inner if isinstance(inner, list) else [inner]
+                yield from (part for part in listed if isinstance(part, ast.expr))
+                for statement in listed:
+                    if isinstance(statement, ast.stmt):
+                        yield from _at_once(statement)
+
+
+def _used_at_once(node: ast.stmt) -> tuple[list[str], set[str]]:
+    """The names that a statement of a file needs when it is reached, and those of them
+    that it calls.
+    """
+    expressions = list(_at_once(node))
+    inner = [part for expression in expressions for part in ast.walk(expression)]
+    called = [part.func for part in inner if isinstance(part, ast.Call)]
+    called += getattr(node, "decorator_list", [])
+    return (
+        list(dict.fromkeys(part.id for part in inner if isinstance(part, ast.Name))),
+        {part.id for part in called if isinstance(part, ast.Name)},
+    )
+
+
+class Closure:
+    """What some functions need, transitively: parts of the package, imports of others.
+
+    `parts` is in the order found, `names[part.key]` says which part each name is.
+    """
+
+    def __init__(self, wanted: Iterable[str]):
+        self.parts: dict[tuple[str, int], Part] = {}
+        self.names: dict[tuple[str, int], dict[str, tuple[Part, str]]] = {}
+        self.outer: dict[str, ast.stmt] = {}
+        self.asked: list[tuple[Part, str]] = []
+        for name in wanted:
+            source, path = locate(name)
+            self.asked.append((Part(source, source.here[path[0]]), path[0]))
+        pending = [part for part, _ in self.asked]
+        while pending:
+            part = pending.pop(0)
+            if part.key not in self.parts:
+                self.parts[part.key] = part
+                pending += self._needed(part)
+
+    def _needed(self, part: Part) -> list[Part]:
+        found: dict[str, tuple[Part, str]] = {}
+        for name, (file, there) in part.names().items():
+            theirs = read(file).theirs.get(there)
+            if theirs is not None:
+                self._take(name, theirs)
+                continue
+            try:
+                source, there = definition(file, there)
+            except LookupError:
+                if path_of(f"{file}.{there}"):
+                    raise LookupError(
+                        f"{part.source.name} imports the file {file}.{there}, not names"
+                        " one by one: it cannot be copied"
+                    ) from None
+                continue  # a name of Python itself
+            found[name] = Part(source, source.here[there]), there
+        self.names[part.key] = found
+        return [needed for needed, _ in found.values()]
+
+    def _take(self, name: str, line: ast.stmt) -> None:
+        if ast.unparse(self.outer.setdefault(name, line)) != ast.unparse(line):
+            raise LookupError(
+                f"two files import {name} differently: it cannot be copied"
+            )
+
+    def ordered(self) -> list[Part]:
+        """The parts as they can be run: the ones asked for first, the ground last, and
+        before each what it needs while it is defined.
+        """
+        files = list(dict.fromkeys(name for name, _ in self.parts))
+        ground = [f"{PACKAGE.name}.{stem}" for stem in ("npz", "arrays")]
+        asked = [part.key for part, _ in self.asked]
+        ranks = {name: (name in ground, i) for i, name in enumerate(files)}
+        done: dict[tuple[str, int], Part] = {}
+
+        def emit(key: tuple[str, int], open_: frozenset, whole: bool = False) -> None:
+            if key in open_:
+                return
+            names = self.names[key]
+            inside = open_ | {key}
+            if key not in done:
+                used, called = _used_at_once(self.parts[key].node)
+                for name in filter(names.get, used):
+                    emit(names[name][0].key, inside, name in called)
+            if whole:  # it runs before the end of the file: all it uses must be there
+                for needed, _ in names.values():
+                    emit(needed.key, inside, True)
+            done.setdefault(key, self.parts[key])
+
+        for key in [*asked, *sorted(self.parts, key=lambda k: (ranks[k[0]], k[1]))]:
+            emit(key, frozenset())
+        return list(done.values())
+
+
+# ----------------------------------------------------------------------- one file of it
+
+LICENCE = """\
+MIT License
+
+Copyright (c) 2024 The ddref authors
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
+
+# What array_api_compat would do for NumPy arrays alone (NumPy 2.1 or later).
+STAND_IN = """\
+# Stands in for array_api_compat: NumPy 2.1 or later has the functions itself.
+
+
+def array_namespace(*arrays):
+    if not all(isinstance(A, np.ndarray | np.generic) for A in arrays if A is not None):
+        raise TypeError("NumPy arrays are needed")
+    return np
+
+
+def device(A):
+    return "cpu"
+"""
+
+# Packages whose name to install is not the one to import.
+INSTALLED_AS = {
+    "array_api_compat": "array-api-compat",
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+}
+
+
+def copied(wanted: Iterable[str], *, numpy: bool = False) -> str:
+    """The text of one file with the functions or classes `wanted`, ``nearest.nearest``,
+    and all they need.
+
+    With `numpy`, what is needed of array_api_compat is written into it, so that it runs
+    with NumPy alone. LookupError for a name that does not exist.
+    """
+    closure = Closure(wanted)
+    outer = dict(closure.outer)
+    stand_in = ""
+    if numpy:
+        taken = [
+            name for name in ("array_namespace", "device") if outer.pop(name, None)
+        ]
+        stand_in = STAND_IN if taken else ""
+        if stand_in:
+            outer["np"] = ast.parse("import numpy as np").body[0]
+    packages = _packages(outer.values())
+    if numpy and (more := [name for name in packages if name != "numpy"]):
+        raise LookupError(f"with NumPy alone it cannot run: it needs {', '.join(more)}")
+    emitted = _emitted_names(closure)
+    sections, file = [], ""
+    for part in closure.ordered():
+        if part.source.name != file:
+            file = part.source.name
+            path = part.source.path.relative_to(PACKAGE.parent).as_posix()
+            sections.append(f"# {'-' * (80 - len(path))} {path}")
+        text = _rewritten(part, closure, emitted)
+        one = isinstance(part.node, ast.Assign | ast.AnnAssign)
+        sections.append(text if one else f"\n{text}\n")
+    body = "\n".join(filter(None, [_import_block(outer.values()), stand_in, *sections]))
+    body = re.sub(r"\n{4,}", "\n\n\n", body).rstrip()
+    return (
+        f"{_heading(closure, packages)}\nfrom __future__ import annotations\n\n{body}\n"
+    )
+
+
+def _heading(closure: Closure, packages: list[str]) -> str:
+    names = [f"{part.source.name}.{name}" for part, name in closure.asked]
+    version = read(PACKAGE.name).here["__version__"].value.value
+    needs = " ".join(INSTALLED_AS.get(name, name) for name in packages)
+    text = f"{', '.join(names)} of version {version}, {ADDRESS}\n"
+    text += f"Needs Python 3.11 or later{f'; pip install {needs}' if needs else ''}\n"
+    lines = [
+        f"# {line}".rstrip() for line in [*text.splitlines(), "", *LICENCE.splitlines()]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _packages(imports: Iterable[ast.stmt]) -> list[str]:
+    """The packages that imports name, without the standard library."""
+    names = {getattr(node, "module", None) or node.names[0].name for node in imports}
+    heads = {name.partition(".")[0] for name in names}
+    if "array_api_compat" in heads:
+        heads.add("numpy")  # or PyTorch
+    return sorted(
+        heads - sys.stdlib_module_names, key=lambda name: (name != "numpy", name)
+    )
+
+
+def _import_block(imports: Iterable[ast.stmt]) -> str:
+    """Imports as they are written: the standard library first, names of one file
+    together.
+    """
+    merged: dict[str, list[ast.alias]] = {}
+    plain = []
+    for node in imports:
+        if isinstance(node, ast.ImportFrom):
+            merged.setdefault(node.module, []).extend(node.names)
+        else:
+            plain.append(node)
+    lines = [(node.names[0].name, ast.unparse(node)) for node in plain]
+    for module, aliases in merged.items():
+        names = sorted({ast.unparse(alias) for alias in aliases})
+        line = f"from {module} import {', '.join(names)}"
+        if len(line) > 88:
+            line = f"from {module} import (\n    " + ",\n    ".join(names) + ",\n)"
+        lines.append((module, line))
+    blocks: list[list[str]] = [[], []]
+    for module, line in sorted(lines, key=lambda pair: (pair[1][:4] == "from", pair)):
+        blocks[module.partition(".")[0] not in sys.stdlib_module_names].append(line)
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _emitted_names(closure: Closure) -> dict[tuple[str, str], str]:
+    """The name in the one file of every name, by its file and its name there."""
+    emitted: dict[tuple[str, str], str] = {}
+    owner: dict[str, Part] = {}
+    for part in closure.parts.values():
+        for name in _bound(part.node):
+            taken = owner.get(name)
+            new = name
+            if taken is not None or name in closure.outer:
+                if name.startswith("_") and taken is not None:
+                    raise LookupError(
+                        f"{taken.source.name} and {part.source.name} define {name} "
+                        "differently: they cannot meet in one file"
+                    )
+                new = f"{part.source.name.rpartition('.')[2]}_{name}"
+            owner[new] = part
+            emitted[part.source.name, name] = new
+    return emitted
+
+
+def _rewritten(
+    part: Part, closure: Closure, emitted: dict[tuple[str, str], str]
+) -> str:
+    """The text of a part without its imports from the package, and with the names of
+    the one file.
+    """
+    lines = part.source.lines[part.first - 1 : part.node.end_lineno]
+    new = {
+        name: emitted[needed.source.name, there]
+        for name, (needed, there) in closure.names[part.key].items()
+        if emitted[needed.source.name, there] != name
+    }
+    for node in sorted(
+        (node for node in ast.walk(part.node) if isinstance(node, ast.Name)),
+        key=lambda node: (node.lineno, -node.col_offset),
+    ):
+        if node.id in new:
+            at = node.lineno - part.first
+            line = lines[at].encode()
+            lines[at] = (
+                line[: node.col_offset]
+                + new[node.id].encode()
+                + line[node.end_col_offset :]
+            ).decode()
+    if isinstance(part.node, ast.FunctionDef | ast.ClassDef):
+        name = emitted[part.source.name, part.node.name]
+        at = part.node.lineno - part.first
+        lines[at] = re.sub(r"^((?:async )?def|class) \w+", rf"\1 {name}", lines[at])
+    for node in part.imports():
+        for number in range(node.lineno, node.end_lineno + 1):
+            lines[number - part.first] = ""
+    return "\n".join(lines)
+
+
+# -------------------------------------------------------------------------- the command
+
+
+def suggestions(name: str) -> list[str]:
+    """Names of the package that are close to a wrong one."""
+    known = public()
+    short = name.removeprefix(f"{PACKAGE.name}.").rpartition(".")[2]
+    same = [each for each in known if each.rpartition(".")[2] == short]
+    return same or difflib.get_close_matches(name, known, n=3, cutoff=0.5)

@@ -1,0 +1,128 @@
+"""The directive `listing` shows functions whole, as they stand in the file (tools/book_extension.py)."""
+
+import sys
+
+import pytest
+
+from ddref import copying
+from tools import notebooks
+
+sys.path.insert(0, str(notebooks.ROOT / "tools"))
+import book_extension  # noqa: E402  (Sphinx loads it under this name, too)
+
+FILES = {
+    "__init__.py": '__version__ = "1.0"\n',
+    "plain.py": '''\
+"""A file."""
+
+# Why it is this one.
+def half(
+    x,  # a number
+):
+    """Half of `x`.
+
+    >>> half(4)
+    2
+    """
+
+    # the equation
+    return x / 2
+
+
+def _helper(x):
+    return x  # kept
+''',
+    "maps/__init__.py": """\
+from importlib import import_module
+
+__all__ = ["Linear", "train"]
+
+
+def __getattr__(name):
+    return getattr(import_module(f".{name.lower()}", __name__), name)
+""",
+    "maps/linear.py": '''\
+from .train import train
+
+
+class Linear:
+    """A map."""
+
+    def __init__(self, A):
+        """Keep it."""
+        self.A = A
+
+    @property
+    def size(self):
+        """Its size."""
+        return train(self.A)
+''',
+    "maps/train.py": "def train(A):\n    return A\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    for name, text in FILES.items():
+        path = tmp_path / "ddref" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(copying, "PACKAGE", tmp_path / "ddref")
+    copying.read.cache_clear()
+    yield
+    copying.read.cache_clear()
+
+
+def test_a_function_is_shown_whole_but_for_its_docstring(package):
+    text, name, file = book_extension.listed("ddref.plain.half")
+    assert text == "def half(\n    x,  # a number\n):\n    # the equation\n    return x / 2"
+    assert (name, file) == ("ddref.plain.half", "ddref/plain.py")
+
+
+def test_a_private_helper_and_a_method_are_shown_too(package):
+    assert book_extension.listed("ddref.plain._helper")[0] == "def _helper(x):\n    return x  # kept"
+    text, name, file = book_extension.listed("ddref.maps.linear.Linear.size")
+    assert text == "@property\ndef size(self):\n    return train(self.A)"
+    assert file == "ddref/maps/linear.py"
+
+
+def test_a_class_loses_every_docstring_in_it(package):
+    assert '"""' not in book_extension.listed("ddref.maps.linear.Linear")[0]
+
+
+@pytest.mark.parametrize("name", ["ddref.maps.Linear.size", "maps.Linear.size"])
+def test_names_that_a_folder_hands_on_are_found_in_its_files(package, name):
+    assert book_extension.listed(name)[1] == "ddref.maps.linear.Linear.size"
+
+
+def test_in_a_folder_a_name_is_the_function_rather_than_its_file(package):
+    assert book_extension.listed("ddref.maps.train")[1] == "ddref.maps.train.train"
+    assert book_extension.listed("ddref.maps.train.train")[1] == "ddref.maps.train.train"
+
+
+@pytest.mark.parametrize(
+    "name", ["ddref.plain", "ddref.plain.no", "ddref.no.half", "ddref.maps.Linear.no", "ddref.plain.half.x"]
+)
+def test_a_wrong_name_is_refused(package, name):
+    with pytest.raises(LookupError):
+        book_extension.listed(name)
+
+
+def test_the_reference_may_have_it_by_its_file_or_by_its_folder(package):
+    assert book_extension.other_names("ddref.maps.Linear.size") == [
+        "ddref.maps.linear.Linear.size",
+        "ddref.maps.Linear.size",
+        "ddref.Linear.size",
+    ]
+
+
+def test_the_copy_of_a_method_is_that_of_its_class(package):
+    name, text = book_extension.one_file("ddref.maps.Linear.size")
+    assert name == "maps.linear.Linear"
+    assert "class Linear:" in text and "def train(A):" in text and "import_module" not in text
+
+
+def test_a_name_with_an_underscore_anywhere_is_not_public():
+    assert book_extension.is_public("ddref.krr.path")
+    assert not book_extension.is_public("ddref.krr._helper")
+    assert not book_extension.is_public("ddref.maps.Linear.__call__")
