@@ -292,7 +292,7 @@ def _stored(A, dtype):
     xp = array_namespace(A)
     if dtype is None or dtype in str(A.dtype):
         return A
-    if number(xp.max(abs(A))) > np.finfo(dtype).max:
+    if number(xp.max(abs(A))) > float(np.finfo(dtype).max):
         raise ValueError(f"the distilled set overflows {dtype}; use dtype='float64'")
     return xp.astype(xp.astype(A, getattr(xp, dtype)), A.dtype)
 

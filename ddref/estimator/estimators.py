@@ -528,9 +528,8 @@ class Distiller(BaseEstimator):
             class_names=None if classes is None else tuple(map(str, class_names)),
             seed=self.seed_,
             certificate={
-                name: value
+                name: value if value is None or math.isfinite(value) else None
                 for name, value in self.certificate_._asdict().items()
-                if value is not None and math.isfinite(value)
             },
         )
 
