@@ -169,9 +169,10 @@ def labels(
     """
     check_arrays(Phi_S=Phi_S, W=W)
     check_shapes(Phi_S=(Phi_S, "mp"), W=(W, "pk"))
+    lam_S = check_lam(lam_S, "lam_S")
     svd = thin_svd(Phi_S, rtol)
     check_span(svd, W, span_tol)
-    return Phi_S @ W + check_lam(lam_S, "lam_S") * (svd.pinv().mT @ W)
+    return Phi_S @ W + lam_S * (svd.pinv().mT @ W)
 
 
 def features(
@@ -243,10 +244,10 @@ def features(
     >>> float(round(t / (t**2 + 0.04), 12))
     2.0
     """
+    lam_S = check_lam(lam_S, "lam_S")
     D = carrier(W, Y_S, Z)
     svd = model_svd(D, rtol)
     _warn_cut(D, svd, Y_S, W)
-    lam_S = check_lam(lam_S, "lam_S")
     t = larger_root(svd.s, lam_S, "" if Z is None else " (and Z by its inverse)")
     if signs is not None:
         t = _on_branches(t, lam_S, signs)
@@ -357,14 +358,17 @@ def check_span(
         centring = (", centred", " with an intercept", " after centring")
         rows, model, span = centring if centred else ("", "", "")
         noise = eps_of(W) * condition
-        cause = f", or, as rounding costs about {noise:.1g} here, float64 or better "
-        cause += "conditioned rows (a smaller mean)" if centred else "conditioned rows"
+        noisy = svd.rank >= max(r, 1) and 100 * noise > 1.001 * span_tol
+        cause = (
+            f", or, as rounding costs about {noise:.1g} here, float64, better "
+            f"conditioned rows{' or a smaller mean' if centred else ''}"
+        )
         raise ValueError(
             f"the {svd.U.shape[0]} rows of Phi_S{rows} (rank {svd.rank}) miss a "
             f"fraction {missing:.3g} of W (rank {r}), more than span_tol = "
             f"{span_tol:.3g}: no labels make them exact{model}; use at least "
             f"{r + centred} rows that span the columns of W{span}"
-            + (cause if svd.rank >= max(r, 1) and noise > 0.011 * span_tol else "")
+            + (cause if noisy else "")
         )
 
 

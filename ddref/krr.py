@@ -10,6 +10,7 @@ they solve a linear system; the SVD and the eigendecomposition (`regularized_pin
 distinct: at ties PyTorch returns NaN gradients.
 """
 
+import warnings
 from collections.abc import Iterable
 
 from array_api_compat import array_namespace, device
@@ -174,16 +175,13 @@ def fit_dual(K: Array, Y: Array, lam: float) -> Array:
     >>> fit_dual(np.array([[3.0]]), np.array([[2.0]]), 1.0)
     array([[0.5]])
     """
-    xp = check_arrays(K=K, Y=Y)
+    check_arrays(K=K, Y=Y)
     lam = check_lam(lam)
     check_symmetric(K, "K")
     check_shapes(K=(K, "nn"), Y=(Y, "nk"))
     if lam > _rounding(K):
         return solve_definite(K, Y, lam)
-    w, V = semidefinite_eigh(K, "K")
-    keep = w > K.shape[0] * eps_of(K) * w[-1]
-    gain = xp.where(keep, 1 / xp.where(keep, w + lam, 1.0), 0.0)
-    return V @ (gain[:, None] * (V.mT @ Y))
+    return _least_norm(K, Y, lam)
 
 
 def path(
@@ -306,6 +304,24 @@ def _dual(Phi: Array, Y: Array, lam: float) -> Array | None:
         return None
     alpha = solve_definite(K, _float64(Y), lam)
     return Phi.mT @ array_namespace(Phi).astype(alpha, Phi.dtype)
+
+
+def _least_norm(K: Array, Y: Array, lam: float) -> Array:
+    """``(K + lam I)^-1 Y`` without the eigenvalues of `K` that are rounding."""
+    xp = array_namespace(K)
+    w, V = semidefinite_eigh(K, "K")
+    cut = K.shape[0] * eps_of(K) * number(w[-1])
+    below = number(xp.max(xp.where(w > cut, 0.0, w)))
+    above = number(xp.min(xp.where(w > cut, w, w[-1])))
+    if above < 10 * below:  # no gap: these are not the null directions of features
+        warnings.warn(
+            f"lam = {lam} does not outweigh rounding in K: eigenvalues up to {cut:.2g} "
+            f"count as zero, though they fall without a gap from {above:.2g} to "
+            f"{below:.2g}; use a larger lam for a solution that does not depend on it",
+            stacklevel=3,
+        )
+    gain = xp.where(w > cut, 1 / xp.where(w > cut, w + lam, 1.0), 0.0)
+    return V @ (gain[:, None] * (V.mT @ Y))
 
 
 def _rounding(G: Array) -> float:

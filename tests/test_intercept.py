@@ -145,6 +145,17 @@ def test_fit_minimises_what_it_says(nx, rng):
         assert error(W, W_S) < tolerance(condition, nx.dtype) and error(b, b_S) < tolerance(10 * condition, nx.dtype)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e8, 1e12])
+def test_a_large_column_wipes_out_no_other(rng, size):
+    F = rng.normal(size=(300, 5))
+    X, Y = np.c_[size * rng.normal(size=300), F], F @ np.ones((5, 1)) + 0.1 * rng.normal(size=(300, 1)) + 2
+    sizes = np.array([size, 1, 1, 1, 1, 1])
+    # an oracle that never meets the large numbers: scaled columns, each with its own penalty
+    A, T = X / sizes - (X / sizes).mean(0), Y - Y.mean()
+    expected = np.linalg.solve(A.T @ A + np.diag(1 / sizes**2), A.T @ T) / sizes[:, None]
+    assert error(intercept.fit(X, Y, 1.0).W[1:], expected[1:]) < 1e-9
+
+
 def test_contrasts_are_the_centred_rows_with_one_row_less(nx, rng):
     Phi = nx.asarray(rng.normal(size=(6, 4)) + 10)
     A = intercept.contrasts(Phi)
@@ -168,7 +179,7 @@ def test_features_that_span_w_only_before_centring_are_refused(rng):
     W, b = rng.normal(size=(6, 2)), np.zeros((1, 2))
     Phi_S = W.T.copy()  # two rows that span both columns; centred, they are one
     with pytest.raises(
-        ValueError, match=r"the 2 rows of Phi_S, centred \(rank 1\), miss a fraction 0\.\d+ of W \(rank 2\)"
+        ValueError, match=r"the 2 rows of Phi_S, centred \(rank 1\) miss a fraction 0\.\d+ of W \(rank 2\)"
     ):
         intercept.labels(Phi_S, W, b)
     with pytest.raises(ValueError, match="centred"):
@@ -209,7 +220,7 @@ def test_sets_are_exact_over_shapes_ranks_scales_and_means(nx, p, k, rank, extra
     except ValueError as refused:  # in float32 a mean of a hundred times the spread leaves too few digits
         t = np.linalg.svd(numpy64(nearest.nearest(intercept.contrasts(arrays[0]), arrays[1])), compute_uv=False)
         rounding = nx.eps * np.linalg.norm(Phi_0, 2) / np.min(t[t > nx.eps * t[0]])
-        assert nx.eps > 1e-9 and rounding > 0.01 * nx.eps**0.5 and "as rounding in Phi_S costs" in str(refused)
+        assert nx.eps > 1e-9 and rounding > 0.01 * nx.eps**0.5 and "as rounding costs about" in str(refused)
         return
     assert nx.is_mine(distilled.Phi_S) and nx.is_mine(distilled.Y_S)
     W_S, b_S, condition = retrain(*distilled)
@@ -265,7 +276,7 @@ PHI, W_OK, B = np.arange(12.0).reshape(3, 4) ** 2, np.eye(4)[:, :2], np.zeros((1
             ValueError,
             r"Phi_0 \(m, p\), W \(p, k\), b \(1, k\) do not",
         ),
-        (lambda: intercept.exact_set(PHI, W_OK, B.T), ValueError, r"do not fit: \(3, 4\), \(4, 2\), \(2, 1\)"),
+        (lambda: intercept.exact_set(PHI, W_OK, B.T), ValueError, r"do not fit: .* \(3, 4\), \(4, 2\), \(2, 1\)"),
         (lambda: intercept.labels(PHI, W_OK, B[:, :1]), ValueError, r"Phi_S \(m, p\), W \(p, k\), b \(1, k\) do not"),
         (lambda: intercept.labels(PHI, W_OK, B, -1.0), ValueError, "lam_S = -1.0 must be finite and not negative"),
         (lambda: intercept.labels(PHI, W_OK, B * np.nan), ValueError, "b contains NaN or Inf"),
@@ -276,7 +287,7 @@ PHI, W_OK, B = np.arange(12.0).reshape(3, 4) ** 2, np.eye(4)[:, :2], np.zeros((1
         ),
         (lambda: intercept.exact_set(PHI, W_OK, B, choose=lambda A, W: 0 * A), ValueError, "miss a fraction 1 of W"),
         (lambda: intercept.contrasts(PHI[:1]), ValueError, "Phi has 1 row: nothing is left"),
-        (lambda: intercept.fit(PHI, W_OK, 0.0), ValueError, "Phi has 3 rows and Y has 4"),
+        (lambda: intercept.fit(PHI, W_OK, 0.0), ValueError, r"Phi \(n, p\), Y \(n, k\) do not fit: .* \(3, 4\), \(4, 2\)"),
         (lambda: intercept.fit(PHI, B, np.inf), ValueError, "lam = inf"),
         (lambda: intercept.fit(PHI.astype(int), B, 0.0), TypeError, "Phi has dtype int64"),
     ],
