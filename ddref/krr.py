@@ -28,7 +28,7 @@ from .arrays import (
     semidefinite_eigh,
     thin_svd,
 )
-from .spectrum import from_gram, models, solve_definite
+from .spectrum import eigenvalue_rounding, from_gram, models, solve_definite
 
 SMALL = 2**20  # entries of Phi up to which an SVD, which squares nothing, is affordable
 
@@ -179,7 +179,7 @@ def fit_dual(K: Array, Y: Array, lam: float) -> Array:
     lam = check_lam(lam)
     check_symmetric(K, "K")
     check_shapes(K=(K, "nn"), Y=(Y, "nk"))
-    if lam > _rounding(K):
+    if lam > eigenvalue_rounding(K):
         return solve_definite(K, Y, lam)
     return _least_norm(K, Y, lam)
 
@@ -189,10 +189,9 @@ def path(
 ) -> Array:
     """Models for every regularisation in `lams` from one eigendecomposition of `G`.
 
-    ``W(lam) = V diag(1 / (w + lam)) V^T B`` with ``G = V diag(w) V^T``. Directions
-    whose eigenvalue is rounding (w <= rtol * max(w)) are dropped where `lam` is smaller
-    than the smallest eigenvalue kept, and kept otherwise: there they are harmless, and
-    may carry signal that rounding in `G` did not reach.
+    ``W(lam) = V diag(1 / (w + lam)) V^T B`` with ``G = V diag(w) V^T``, see
+    `spectrum.from_gram`: directions that are rounding are left out where `lam` does not
+    outweigh them, with a warning if they may carry part of the targets.
 
     Parameters
     ----------
@@ -218,7 +217,8 @@ def path(
     -----
     Book: eq-path. Forming `G` squares the condition number of `Phi`: the relative error
     of `W` is about ``eps (s_1^2 + lam) / (s_min^2 + lam)``, s the singular values of
-    `Phi`. Where that is too much, `fit` with ``lam = 0`` works on `Phi` itself.
+    `Phi` with its columns scaled to one size. Where that is too much,
+    `spectrum.from_data` works on `Phi` itself.
 
     Examples
     --------
@@ -291,7 +291,7 @@ def _ridge_svd(Phi: Array, lam: float, rtol: float | None) -> ThinSVD:
 def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
     """``(Phi^T Phi + lam I_p)^-1 Phi^T Y``; None where rounding would lose a part."""
     G, B = gram(Phi, Y)
-    if lam > _rounding(G):
+    if lam > eigenvalue_rounding(G):
         return solve_definite(G, B, lam)
     spectrum = from_gram(G, B)  # keeps small columns beside large ones
     return None if spectrum.lost else models(spectrum, [lam])[0, :, :]
@@ -300,7 +300,7 @@ def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
 def _dual(Phi: Array, Y: Array, lam: float) -> Array | None:
     """``Phi^T (Phi Phi^T + lam I_n)^-1 Y``; None where rounding would lose a part."""
     K, _ = gram(Phi.mT)
-    if not lam > _rounding(K):
+    if not lam > eigenvalue_rounding(K):
         return None
     alpha = solve_definite(K, _float64(Y), lam)
     return Phi.mT @ array_namespace(Phi).astype(alpha, Phi.dtype)
@@ -322,11 +322,6 @@ def _least_norm(K: Array, Y: Array, lam: float) -> Array:
         )
     gain = xp.where(w > cut, 1 / xp.where(w > cut, w + lam, 1.0), 0.0)
     return V @ (gain[:, None] * (V.mT @ Y))
-
-
-def _rounding(G: Array) -> float:
-    """What rounding may add to an eigenvalue; the trace bounds the largest."""
-    return G.shape[0] * eps_of(G) * number(array_namespace(G).linalg.trace(G))
 
 
 def _float64(A: Array) -> Array:

@@ -251,6 +251,16 @@ def test_two_libraries_at_once_are_refused():
         krr.fit(PHI, torch.ones(3, 1, dtype=torch.float64), 1.0)
 
 
+def test_autocast_is_refused():
+    torch = pytest.importorskip("torch")
+    Phi, Y = torch.ones(3, 2), torch.ones(3, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match=r"Phi is torch.float32, its products would be torch.bfloat16: .*autocast"):
+            krr.fit(Phi, Y, 1.0)
+        with torch.autocast("cpu", enabled=False):
+            assert krr.fit(Phi, Y, 1.0).dtype == torch.float32
+
+
 def test_float32_accumulation_would_lose_the_rank_of_mnist(mnist):
     X = mnist.X[:5000].astype("float32")
     wrong = np.linalg.svd((X.T @ X).astype(float), compute_uv=False)
