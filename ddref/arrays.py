@@ -54,6 +54,12 @@ def check_arrays(**arrays: Array | None) -> Any:
             raise ValueError(f"{name} is empty: its shape is {tuple(A.shape)}")
         if not bool(xp.all(xp.isfinite(A))):
             raise ValueError(f"{name} contains NaN or Inf")
+        product = (A[:1, :1] @ A[:1, :1]).dtype
+        if product != A.dtype:
+            raise TypeError(
+                f"{name} is {A.dtype}, its products would be {product}: leave "
+                "torch.autocast, or enter torch.autocast(..., enabled=False)"
+            )
     names = ", ".join(arrays)
     dtypes = [str(A.dtype) for A in arrays.values()]
     if len(set(dtypes)) > 1:
@@ -291,4 +297,3 @@ def explained(A: Array, condition: float) -> float:
     number, at most sqrt(eps).
     """
     return min(100 * eps_of(A) * condition, math.sqrt(eps_of(A)))
-

@@ -1,15 +1,17 @@
-"""``ddref copy nearest.nearest > nearest.py``: a function and all it needs, in one
-file.
+"""``ddref copy nearest.nearest``: a function and all it needs, in one file.
 
 The file begins with licence, version and address, then come the function asked for,
 what it needs from the package, and the checks of the ground. It is put together from
-the sources, read as syntax trees; nothing is executed. Comments, docstrings and code
-are those of the package, but for imports of its own files, which go, and for names that
-two files define: the later one becomes ``file_name``.
+the sources, read as syntax trees; nothing is executed. Text and comments are those of
+the package. What changes: imports of its own files go; of names that two files define
+the later one becomes ``file_name``; docstrings of what is needed end before their
+sections, which are in the reference.
 """
 
 import ast
+import contextlib
 import difflib
+import doctest
 import functools
 import re
 import symtable
@@ -29,6 +31,7 @@ class Source(NamedTuple):
 
     name: str  # "ddref.maps.linear"
     path: Path
+    tree: ast.Module
     lines: list[str]
     here: dict[str, ast.stmt]  # the statements that define its names
     ours: dict[str, tuple[str, str]]  # names from the package: their file, name there
@@ -49,8 +52,8 @@ def read(name: str) -> Source:
     if path is None:
         raise LookupError(f"there is no file {name}")
     text = path.read_text(encoding="utf-8")
-    source = Source(name, path, text.splitlines(), {}, {}, {})
-    for node in _statements(ast.parse(text).body):
+    source = Source(name, path, ast.parse(text), text.splitlines(), {}, {}, {})
+    for node in _statements(source.tree.body):
         if isinstance(node, ast.Import | ast.ImportFrom):
             source.ours.update(_from_package(source, node))
             source.theirs.update(_from_elsewhere(node))
@@ -80,7 +83,7 @@ def _bound(node: ast.stmt) -> list[str]:
     names = [part.id for part in parts if isinstance(part, ast.Name)]
     for statement in inner:
         names += [*_bound(statement), *_from_elsewhere(statement)]
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _from_package(source: Source, node: ast.stmt) -> dict[str, tuple[str, str]]:
@@ -116,6 +119,7 @@ def _from_elsewhere(node: ast.stmt) -> dict[str, ast.stmt]:
     return found
 
 
+@functools.cache
 def files_in(name: str) -> list[str]:
     """The files and folders directly in a folder, as ``ddref.maps.linear``."""
     path = path_of(name)
@@ -140,13 +144,24 @@ def definition(file: str, name: str) -> tuple[Source, str]:
         return source, name
     if name in source.ours:
         return definition(*source.ours[name])
-    pending = files_in(file)
+    pending = list(files_in(file))
+    if file == PACKAGE.name and (
+        path_of(f"{file}.{name}") or name not in texts_in(file)
+    ):
+        pending = []
     while pending:
         inner = pending.pop(0)
         if name in read(inner).here:
             return read(inner), name
         pending += files_in(inner)
     raise LookupError(f"{file} defines no {name}")
+
+
+@functools.cache
+def texts_in(file: str) -> set[str]:
+    """The strings of a file."""
+    nodes = ast.walk(read(file).tree)
+    return {node.value for node in nodes if isinstance(node, ast.Constant)}
 
 
 def locate(name: str) -> tuple[Source, list[str]]:
@@ -177,6 +192,14 @@ def public() -> list[str]:
                 if defined and not name.startswith("_") and file != PACKAGE.name:
                     names.append(f"{file}.{name}".removeprefix(f"{PACKAGE.name}."))
     return names
+
+
+def suggestions(name: str) -> list[str]:
+    """Names of the package that are close to a wrong one."""
+    known = public()
+    short = name.removeprefix(f"{PACKAGE.name}.").rpartition(".")[2]
+    same = [each for each in known if each.rpartition(".")[2] == short]
+    return same or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
 
 
 # -------------------------------------------------------------------- what needs what
@@ -215,16 +238,43 @@ class Part(NamedTuple):
         ]
 
     def names(self) -> dict[str, tuple[str, str]]:
-        """The names it uses of the file around it or imports inside of it, and the file
-        and the name there where these come from.
+        """The names it uses of the file around it or imports inside of it, ``krr.fit``
+        for what it uses of a whole file, and the file and the name there where these
+        come from.
         """
-        found = {name: (self.source.name, name) for name in _globals(self.text)}
+        ours = dict(self.source.ours)
         for inner in self.imports():
-            found.update(_from_package(self.source, inner))
+            ours.update(_from_package(self.source, inner))
+        found = {}
+        for name in {*_globals(self.text), *(ours.keys() - self.source.ours.keys())}:
+            file, there = ours.get(name, (self.source.name, name))
+            if name in ours and (whole := _as_file(file, there)):
+                for node in ast.walk(self.node):
+                    if isinstance(node, ast.Attribute) and name == _dotted(node.value):
+                        found[f"{name}.{node.attr}"] = whole, node.attr
+            else:
+                found[name] = file, there
         return found
 
 
-def _globals(text: str) -> list[str]:
+def _as_file(file: str, name: str) -> str | None:
+    """The file that a name of `file` stands for, where it stands for a whole file."""
+    whole = path_of(f"{file}.{name}") and f"{file}.{name}"
+    if whole and file != PACKAGE.name:
+        with contextlib.suppress(LookupError):  # kip.train, a function of kip/train.py
+            return definition(file, name) and None
+    return whole or None
+
+
+def _dotted(node: ast.AST) -> str:
+    """A name, or what is taken of a name, as text; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return (before := _dotted(node.value)) and f"{before}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@functools.cache
+def _globals(text: str) -> tuple[str, ...]:
     """The names that a statement takes from around it, annotations in quotes too."""
     pending, names = [symtable.symtable(text, "part", "exec")], set()
     top = pending[0]
@@ -239,7 +289,7 @@ def _globals(text: str) -> list[str]:
         for inner in ast.walk(quoted) if quoted else ():
             if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
                 names |= set(re.findall(r"\w+", inner.value))
-    return sorted(names)
+    return tuple(sorted(names))
 
 
 def _at_once(node: ast.stmt) -> Iterator[ast.expr]:
@@ -272,13 +322,28 @@ def _used_at_once(node: ast.stmt) -> tuple[list[str], set[str]]:
     called = [part.func for part in inner if isinstance(part, ast.Call)]
     called += getattr(node, "decorator_list", [])
     return (
-        list(dict.fromkeys(part.id for part in inner if isinstance(part, ast.Name))),
-        {part.id for part in called if isinstance(part, ast.Name)},
+        list(dict.fromkeys(filter(None, map(_dotted, inner)))),
+        set(filter(None, map(_dotted, called))),
     )
 
 
+def _in_examples(part: Part) -> list[Part]:
+    """What the examples of a docstring use of the package."""
+    found = []
+    for node in ast.walk(part.node):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            text = ast.get_docstring(node) or ""
+            lines = doctest.DocTestParser().get_examples(text)
+            for name in _globals("".join(line.source for line in lines)):
+                with contextlib.suppress(LookupError):
+                    source, there = definition(part.source.name, name)
+                    found.append(Part(source, source.here[there]))
+    return found
+
+
 class Closure:
-    """What some functions need, transitively: parts of the package, imports of others.
+    """What some functions and their examples need, transitively: parts of the package,
+    imports of others.
 
     `parts` is in the order found, `names[part.key]` says which part each name is.
     """
@@ -292,6 +357,7 @@ class Closure:
             source, path = locate(name)
             self.asked.append((Part(source, source.here[path[0]]), path[0]))
         pending = [part for part, _ in self.asked]
+        pending += [used for part, _ in self.asked for used in _in_examples(part)]
         while pending:
             part = pending.pop(0)
             if part.key not in self.parts:
@@ -308,11 +374,6 @@ class Closure:
             try:
                 source, there = definition(file, there)
             except LookupError:
-                if path_of(f"{file}.{there}"):
-                    raise LookupError(
-                        f"{part.source.name} imports the file {file}.{there}, not names"
-                        " one by one: it cannot be copied"
-                    ) from None
                 continue  # a name of Python itself
             found[name] = Part(source, source.here[there]), there
         self.names[part.key] = found
@@ -333,19 +394,20 @@ class Closure:
         asked = [part.key for part, _ in self.asked]
         ranks = {name: (name in ground, i) for i, name in enumerate(files)}
         done: dict[tuple[str, int], Part] = {}
+        complete: set[tuple[str, int]] = set()
 
-        def emit(key: tuple[str, int], open_: frozenset, whole: bool = False) -> None:
-            if key in open_:
+        def emit(key: tuple[str, int], around: frozenset, whole: bool = False) -> None:
+            if key in around or key in (complete if whole else done):
                 return
+            around |= {key}
             names = self.names[key]
-            inside = open_ | {key}
-            if key not in done:
-                used, called = _used_at_once(self.parts[key].node)
-                for name in filter(names.get, used):
-                    emit(names[name][0].key, inside, name in called)
+            used, called = _used_at_once(self.parts[key].node)
+            for name in filter(names.get, used):
+                emit(names[name][0].key, around, name in called)
             if whole:  # it runs before the end of the file: all it uses must be there
+                complete.add(key)
                 for needed, _ in names.values():
-                    emit(needed.key, inside, True)
+                    emit(needed.key, around, True)
             done.setdefault(key, self.parts[key])
 
         for key in [*asked, *sorted(self.parts, key=lambda k: (ranks[k[0]], k[1]))]:
@@ -380,7 +442,8 @@ SOFTWARE.
 """
 
 # What array_api_compat would do for NumPy arrays alone (NumPy 2.1 or later).
-STAND_IN = """\
+STAND_IN = """
+
 # Stands in for array_api_compat: NumPy 2.1 or later has the functions itself.
 
 
@@ -391,8 +454,7 @@ def array_namespace(*arrays):
 
 
 def device(A):
-    return "cpu"
-"""
+    return str(A.device)"""
 
 # Packages whose name to install is not the one to import.
 INSTALLED_AS = {
@@ -407,9 +469,29 @@ def copied(wanted: Iterable[str], *, numpy: bool = False) -> str:
     and all they need.
 
     With `numpy`, what is needed of array_api_compat is written into it, so that it runs
-    with NumPy alone. LookupError for a name that does not exist.
+    with NumPy alone. ValueError for a name that does not exist, with those near it, and
+    for what cannot be copied.
+
+    >>> print(copied(["krr.fit"])[:20])
+    # ddref.krr.fit of v
     """
-    closure = Closure(wanted)
+    try:
+        return _one_file(_closure(wanted), numpy)
+    except LookupError as error:
+        raise ValueError(str(error)) from error
+
+
+def _closure(wanted: Iterable[str]) -> Closure:
+    for name in wanted:
+        try:
+            locate(name)
+        except LookupError as error:
+            near = ", ".join(suggestions(name))
+            raise LookupError(f"{error}; near it: {near}" if near else error) from None
+    return Closure(wanted)
+
+
+def _one_file(closure: Closure, numpy: bool) -> str:
     outer = dict(closure.outer)
     stand_in = ""
     if numpy:
@@ -421,22 +503,21 @@ def copied(wanted: Iterable[str], *, numpy: bool = False) -> str:
             outer["np"] = ast.parse("import numpy as np").body[0]
     packages = _packages(outer.values())
     if numpy and (more := [name for name in packages if name != "numpy"]):
-        raise LookupError(f"with NumPy alone it cannot run: it needs {', '.join(more)}")
+        raise LookupError(f"it cannot run with NumPy alone: it needs {', '.join(more)}")
     emitted = _emitted_names(closure)
-    sections, file = [], ""
+    text = _heading(closure, packages) + _import_block(outer.values()) + stand_in
+    file, defined = "", True
     for part in closure.ordered():
+        defines = isinstance(part.node, ast.FunctionDef | ast.ClassDef)
+        gap = "\n\n\n" if defines or defined else "\n"
         if part.source.name != file:
             file = part.source.name
             path = part.source.path.relative_to(PACKAGE.parent).as_posix()
-            sections.append(f"# {'-' * (80 - len(path))} {path}")
-        text = _rewritten(part, closure, emitted)
-        one = isinstance(part.node, ast.Assign | ast.AnnAssign)
-        sections.append(text if one else f"\n{text}\n")
-    body = "\n".join(filter(None, [_import_block(outer.values()), stand_in, *sections]))
-    body = re.sub(r"\n{4,}", "\n\n\n", body).rstrip()
-    return (
-        f"{_heading(closure, packages)}\nfrom __future__ import annotations\n\n{body}\n"
-    )
+            text += f"\n\n\n# {'-' * (85 - len(path))} {path}"
+            gap = "\n\n\n" if defines else "\n\n"
+        text += gap + _rewritten(part, closure, emitted)
+        defined = defines
+    return text + "\n"
 
 
 def _heading(closure: Closure, packages: list[str]) -> str:
@@ -448,7 +529,7 @@ def _heading(closure: Closure, packages: list[str]) -> str:
     lines = [
         f"# {line}".rstrip() for line in [*text.splitlines(), "", *LICENCE.splitlines()]
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\nfrom __future__ import annotations\n\n"
 
 
 def _packages(imports: Iterable[ast.stmt]) -> list[str]:
@@ -483,7 +564,7 @@ def _import_block(imports: Iterable[ast.stmt]) -> str:
     blocks: list[list[str]] = [[], []]
     for module, line in sorted(lines, key=lambda pair: (pair[1][:4] == "from", pair)):
         blocks[module.partition(".")[0] not in sys.stdlib_module_names].append(line)
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def _emitted_names(closure: Closure) -> dict[tuple[str, str], str]:
@@ -512,40 +593,56 @@ def _rewritten(
     """The text of a part without its imports from the package, and with the names of
     the one file.
     """
-    lines = part.source.lines[part.first - 1 : part.node.end_lineno]
+    lines: list[str | None] = [None, *part.source.lines]  # by their numbers
     new = {
         name: emitted[needed.source.name, there]
         for name, (needed, there) in closure.names[part.key].items()
         if emitted[needed.source.name, there] != name
     }
-    for node in sorted(
-        (node for node in ast.walk(part.node) if isinstance(node, ast.Name)),
-        key=lambda node: (node.lineno, -node.col_offset),
-    ):
-        if node.id in new:
-            at = node.lineno - part.first
-            line = lines[at].encode()
-            lines[at] = (
-                line[: node.col_offset]
-                + new[node.id].encode()
-                + line[node.end_col_offset :]
-            ).decode()
+    taken = {node.arg for node in ast.walk(part.node) if isinstance(node, ast.arg)}
+    if both := taken & set(new):
+        raise LookupError(
+            f"{part.source.name} has {both.pop()} as a function and as an argument: it "
+            "cannot be copied together with another function of this name"
+        )
+    places = [node for node in ast.walk(part.node) if _dotted(node) in new]
+    for node in sorted(places, key=lambda node: (node.lineno, -node.col_offset)):
+        line = lines[node.lineno].encode()
+        before, after = line[: node.col_offset], line[node.end_col_offset :]
+        lines[node.lineno] = (before + new[_dotted(node)].encode() + after).decode()
+    number = part.node.lineno
     if isinstance(part.node, ast.FunctionDef | ast.ClassDef):
         name = emitted[part.source.name, part.node.name]
-        at = part.node.lineno - part.first
-        lines[at] = re.sub(r"^((?:async )?def|class) \w+", rf"\1 {name}", lines[at])
+        lines[number] = re.sub(r"^(def|class) \w+", rf"\1 {name}", lines[number])
     for node in part.imports():
-        for number in range(node.lineno, node.end_lineno + 1):
-            lines[number - part.first] = ""
-    return "\n".join(lines)
+        lines[node.lineno : node.end_lineno + 1] = [None] * _height(node)
+    if all(part.node is not asked.node for asked, _ in closure.asked):
+        for node in ast.walk(part.node):
+            _shorten_docstring(node, lines)
+    kept = lines[part.first : part.node.end_lineno + 1]
+    return "\n".join(line for line in kept if line is not None)
 
 
-# -------------------------------------------------------------------------- the command
+def _height(node: ast.stmt) -> int:
+    return node.end_lineno - node.lineno + 1
 
 
-def suggestions(name: str) -> list[str]:
-    """Names of the package that are close to a wrong one."""
-    known = public()
-    short = name.removeprefix(f"{PACKAGE.name}.").rpartition(".")[2]
-    same = [each for each in known if each.rpartition(".")[2] == short]
-    return same or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+def _shorten_docstring(node: ast.AST, lines: list[str | None]) -> None:
+    """Take out the sections of a docstring, from `Parameters` on: they are in the
+    reference, and their examples may need more.
+    """
+    documented = isinstance(node, ast.FunctionDef | ast.ClassDef)
+    if not documented or ast.get_docstring(node) is None:
+        return
+    string = node.body[0]
+    for number in range(string.lineno + 1, string.end_lineno):
+        if re.fullmatch(r"\s+-{3,}", lines[number] or ""):
+            last = number - 1 - (lines[number - 2] == "")  # the line after what stays
+            lines[last : string.end_lineno + 1] = [None] * (
+                string.end_lineno + 1 - last
+            )
+            if last == string.lineno + 1 and len(lines[last - 1] or "") <= 85:
+                lines[last - 1] = f'{lines[last - 1]}"""'
+            else:
+                lines[last] = " " * string.col_offset + '"""'
+            return

@@ -41,9 +41,10 @@ class InterceptSet(NamedTuple):
     lam_S: float
 
 
-def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Model:
-    """Ridge regression with an unpenalised intercept: minimises ``||Phi W + 1 b - Y||^2
-    + lam ||W||^2``.
+def fit(Phi: Array, Y: Array, lam: float) -> Model:
+    """Ridge regression with an intercept that is not penalised.
+
+    Minimises ``||Phi W + 1 b - Y||^2 + lam ||W||^2``.
 
     Parameters
     ----------
@@ -53,9 +54,6 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Model
         Targets.
     lam : float
         Regularisation of `W`, added to the diagonal as given.
-    rtol : float, optional
-        Rank cutoff of the centred features relative to their largest singular value.
-        Default: max(n, p) * eps.
 
     Returns
     -------
@@ -70,7 +68,8 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Model
     Notes
     -----
     Book: thm-intercept. scikit-learn's twin is ``Ridge(alpha=lam)``. Solved by an SVD:
-    for many samples centre them and use `krr.fit`.
+    for many samples centre them and use `krr.fit`. Nothing is cut at ``lam > 0``; at
+    ``lam = 0`` what is rounding in the features before centring counts as zero.
 
     Examples
     --------
@@ -82,8 +81,8 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Model
     check_arrays(Phi=Phi, Y=Y)
     lam = check_lam(lam)
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"))
-    svd, _ = _centred_svd(Phi, rtol)
-    (_, mean), (Y_c, mean_Y) = _centred(Phi), _centred(Y)
+    (Phi_c, mean), (Y_c, mean_Y) = _centred(Phi), _centred(Y)
+    svd = thin_svd(Phi_c, 0.0) if lam > 0 else _centred_svd(Phi)[0]
     W = svd.solve(Y_c, lam)
     return Model(W, mean_Y - mean @ W)
 
@@ -139,7 +138,7 @@ def labels(
     array([[5.],
            [9.]])
     """
-    b = _row(b)
+    b = _as_row(b)
     check_arrays(Phi_S=Phi_S, W=W, b=b)
     check_shapes(Phi_S=(Phi_S, "mp"), W=(W, "pk"), b=(b, "1k"))
     lam_S = check_lam(lam_S, "lam_S")
@@ -248,7 +247,7 @@ def exact_set(
     >>> fit(Phi_S, Y_S, lam_S).W.round(12)
     array([[2.]])
     """
-    b = _row(b)
+    b = _as_row(b)
     check_arrays(Phi_0=Phi_0, W=W, b=b)
     check_shapes(Phi_0=(Phi_0, "mp"), W=(W, "pk"), b=(b, "1k"))
     _check_enough_rows(Phi_0, minimal_points(W, rtol=rtol))
@@ -298,7 +297,7 @@ def _centred(A: Array) -> tuple[Array, Array]:
     return rest - more, mean + more
 
 
-def _centred_svd(Phi: Array, rtol: float | None = None) -> tuple[ThinSVD, float]:
+def _centred_svd(Phi: Array) -> tuple[ThinSVD, float]:
     """SVD of the centred rows without what is rounding in the uncentred ones, and the
     condition number counted from the size of these.
     """
@@ -306,8 +305,7 @@ def _centred_svd(Phi: Array, rtol: float | None = None) -> tuple[ThinSVD, float]
     rest, _ = _centred(Phi)
     size = number(xp.linalg.svdvals(Phi)[0])
     spread = number(xp.linalg.svdvals(rest)[0])
-    rtol = max(Phi.shape) * eps_of(Phi) if rtol is None else check_lam(rtol, "rtol")
-    svd = thin_svd(rest, rtol * size / (spread or 1.0))
+    svd = thin_svd(rest, max(Phi.shape) * eps_of(Phi) * size / (spread or 1.0))
     return svd, size / number(svd.s[-1]) if svd.rank else 1.0
 
 
@@ -321,6 +319,6 @@ def _check_enough_rows(Phi_0: Array, r: int) -> None:
         )
 
 
-def _row(b: Array) -> Array:
+def _as_row(b: Array) -> Array:
     """An intercept (k,) as (1, k)."""
     return b.reshape(1, -1) if getattr(b, "ndim", 2) == 1 else b

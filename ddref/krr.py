@@ -10,6 +10,7 @@ they solve a linear system; the SVD and the eigendecomposition (`regularized_pin
 distinct: at ties PyTorch returns NaN gradients.
 """
 
+import warnings
 from collections.abc import Iterable
 
 from array_api_compat import array_namespace, device
@@ -27,7 +28,7 @@ from .arrays import (
     semidefinite_eigh,
     thin_svd,
 )
-from .spectrum import from_gram, models, solve_definite
+from .spectrum import eigenvalue_rounding, from_gram, models, solve_definite
 
 SMALL = 2**20  # entries of Phi up to which an SVD, which squares nothing, is affordable
 
@@ -174,16 +175,13 @@ def fit_dual(K: Array, Y: Array, lam: float) -> Array:
     >>> fit_dual(np.array([[3.0]]), np.array([[2.0]]), 1.0)
     array([[0.5]])
     """
-    xp = check_arrays(K=K, Y=Y)
+    check_arrays(K=K, Y=Y)
     lam = check_lam(lam)
     check_symmetric(K, "K")
     check_shapes(K=(K, "nn"), Y=(Y, "nk"))
-    if lam > _rounding(K):
+    if lam > eigenvalue_rounding(K):
         return solve_definite(K, Y, lam)
-    w, V = semidefinite_eigh(K, "K")
-    keep = w > K.shape[0] * eps_of(K) * w[-1]
-    gain = xp.where(keep, 1 / xp.where(keep, w + lam, 1.0), 0.0)
-    return V @ (gain[:, None] * (V.mT @ Y))
+    return _least_norm(K, Y, lam)
 
 
 def path(
@@ -191,10 +189,9 @@ def path(
 ) -> Array:
     """Models for every regularisation in `lams` from one eigendecomposition of `G`.
 
-    ``W(lam) = V diag(1 / (w + lam)) V^T B`` with ``G = V diag(w) V^T``. Directions
-    whose eigenvalue is rounding (w <= rtol * max(w)) are dropped where `lam` is smaller
-    than the smallest eigenvalue kept, and kept otherwise: there they are harmless, and
-    may carry signal that rounding in `G` did not reach.
+    ``W(lam) = V diag(1 / (w + lam)) V^T B`` with ``G = V diag(w) V^T``, see
+    `spectrum.from_gram`: directions that are rounding are left out where `lam` does not
+    outweigh them, with a warning if they may carry part of the targets.
 
     Parameters
     ----------
@@ -220,7 +217,8 @@ def path(
     -----
     Book: eq-path. Forming `G` squares the condition number of `Phi`: the relative error
     of `W` is about ``eps (s_1^2 + lam) / (s_min^2 + lam)``, s the singular values of
-    `Phi`. Where that is too much, `fit` with ``lam = 0`` works on `Phi` itself.
+    `Phi` with its columns scaled to one size. Where that is too much,
+    `spectrum.from_data` works on `Phi` itself.
 
     Examples
     --------
@@ -293,7 +291,7 @@ def _ridge_svd(Phi: Array, lam: float, rtol: float | None) -> ThinSVD:
 def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
     """``(Phi^T Phi + lam I_p)^-1 Phi^T Y``; None where rounding would lose a part."""
     G, B = gram(Phi, Y)
-    if lam > _rounding(G):
+    if lam > eigenvalue_rounding(G):
         return solve_definite(G, B, lam)
     spectrum = from_gram(G, B)  # keeps small columns beside large ones
     return None if spectrum.lost else models(spectrum, [lam])[0, :, :]
@@ -302,15 +300,28 @@ def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
 def _dual(Phi: Array, Y: Array, lam: float) -> Array | None:
     """``Phi^T (Phi Phi^T + lam I_n)^-1 Y``; None where rounding would lose a part."""
     K, _ = gram(Phi.mT)
-    if not lam > _rounding(K):
+    if not lam > eigenvalue_rounding(K):
         return None
     alpha = solve_definite(K, _float64(Y), lam)
     return Phi.mT @ array_namespace(Phi).astype(alpha, Phi.dtype)
 
 
-def _rounding(G: Array) -> float:
-    """What rounding may add to an eigenvalue; the trace bounds the largest."""
-    return G.shape[0] * eps_of(G) * number(array_namespace(G).linalg.trace(G))
+def _least_norm(K: Array, Y: Array, lam: float) -> Array:
+    """``(K + lam I)^-1 Y`` without the eigenvalues of `K` that are rounding."""
+    xp = array_namespace(K)
+    w, V = semidefinite_eigh(K, "K")
+    cut = K.shape[0] * eps_of(K) * number(w[-1])
+    below = number(xp.max(xp.where(w > cut, 0.0, w)))
+    above = number(xp.min(xp.where(w > cut, w, w[-1])))
+    if above < 10 * below:  # no gap: these are not the null directions of features
+        warnings.warn(
+            f"lam = {lam} does not outweigh rounding in K: eigenvalues up to {cut:.2g} "
+            f"count as zero, though they fall without a gap from {above:.2g} to "
+            f"{below:.2g}; use a larger lam for a solution that does not depend on it",
+            stacklevel=3,
+        )
+    gain = xp.where(w > cut, 1 / xp.where(w > cut, w + lam, 1.0), 0.0)
+    return V @ (gain[:, None] * (V.mT @ Y))
 
 
 def _float64(A: Array) -> Array:

@@ -119,6 +119,25 @@ def load_npz(
         raise ValueError(f"{path}: {shortened(why)}") from error
 
 
+def load_npy(path: str | Path, max_bytes: int = 1 << 30) -> np.ndarray:
+    """The array of an `.npy` file of numbers or texts; refusals as `load_npz`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist" if not path.exists() else f"{path} is not a file"
+        )
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"{path} is larger than max_bytes = {max_bytes:,}; refused")
+    content = path.read_bytes()
+    if content[:6] != b"\x93NUMPY":
+        begins = content[:6].hex(" ") or "nothing"
+        raise ValueError(f"{path}: not an .npy file: it begins with {begins}")
+    try:
+        return _array(path.name, content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {shortened(str(error))}") from error
+
+
 def shortened(text: str, length: int = LONG) -> str:
     """A message in one line of at most `length` characters."""
     text = " ".join(text.split())

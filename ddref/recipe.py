@@ -1,104 +1,126 @@
-"""From a feature map and a model to a distilled set of inputs, checked by retraining on what is returned.
+"""From a feature map and a model to a distilled set of inputs, checked by retraining on
+it.
 
-Puts the rooms together: features by `ddref.distill`, `ddref.nearest` or `ddref.gauge`, inputs by the pre-image of the
-map, labels from the features that these inputs really have, a certificate by `ddref.measure`.
+Puts the steps together: exact features by `distill`, `nearest`, `gauge` or `intercept`,
+inputs by the pre-image of the map, labels from the features that these inputs really
+have, a certificate by `measure`. Nothing is returned that is not exact.
 """
 
-import operator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ddref.distill import features, labels, largest_lam, minimal_points
-from ddref.gauge import orthonormal
-from ddref.krr import regularized_pinv
-from ddref.measure import check_arrays, check_lam, relative_error, tolerance, verify
-from ddref.nearest import nearest, nearest_given_labels, nearest_pseudoinverse
-
-
-class RecipeCertificate(NamedTuple):
-    """What retraining on the returned inputs gave, and what they look like. Errors and distances are relative."""
-
-    relative_error: float  # ||W_S - W|| / ||W||, W_S trained on (phi(X_S), Y_S, lam_S)
-    condition: float  # of the features phi(X_S)
-    rounding: float  # change of phi(X_S) when every entry of X_S moves by eps of itself; at least eps
-    tolerance: float  # errors up to this are rounding: 50 * condition * rounding, at most the cube root of eps
-    exact: bool  # relative_error <= tolerance; sets for which it is False are not returned
-    distance: float | None  # ||phi(X_S) - phi(near)|| / ||phi(near)||, in features
-    input_distance: float | None  # ||X_S - near|| / ||near||, in inputs
-    largest_input: float  # max |X_S|
-    scale: float  # smallest factor that features were multiplied by to reach the range of phi; 1.0 where it is R^p
-    label_distance: float | None  # of the returned labels from the given ones (times scale); 0.0: unchanged
-    float32_error: float  # ||W_S - W|| / ||W|| when X_S and Y_S are stored in float32, and trained on as above
+from . import intercept as with_intercept
+from .arrays import (
+    Array,
+    check_arrays,
+    check_count,
+    check_lam,
+    check_shapes,
+    eps_of,
+    norm,
+    number,
+    thin_svd,
+)
+from .distill import features, labels, largest_lam, minimal_points
+from .gauge import orthonormal
+from .measure import Certificate, certify, relative_error, verify
+from .nearest import nearest, nearest_given_labels, nearest_pseudoinverse
 
 
 class DistilledInputs(NamedTuple):
-    """An exact distilled set of inputs: training on ``(phi(X_S), Y_S)`` with ``lam_S`` gives the model."""
+    """An exact set of inputs: training on ``(phi(X_S), Y_S)`` with `lam_S` gives W."""
 
-    X_S: object  # (m, d)
-    Y_S: object  # (m, k)
+    X_S: Array  # (m, d)
+    Y_S: Array  # (m, k)
     lam_S: float
-    certificate: RecipeCertificate
+    certificate: Certificate
 
 
-def distill(phi, W, *, m=None, near=None, Y_S=None, lam_S=0.0, max_condition=None):
-    """Inputs and labels on which kernel ridge regression with the feature map `phi` trains the model `W`.
+def distill(
+    phi: Any,
+    W: Array,
+    *,
+    m: int | None = None,
+    near: Array | None = None,
+    Y_S: Array | None = None,
+    lam_S: float | None = 0.0,
+    intercept: Array | bool = False,
+    max_condition: float | None = None,
+    goal: float | None = None,
+    like: Array | None = None,
+    dtype: str | None = None,
+) -> DistilledInputs:
+    """Inputs and labels on which ridge regression with `phi` trains the model `W`.
 
     What is given decides the features, which are then pulled back by ``phi.preimage``:
 
-    - `near`: the exact features nearest to ``phi(near)``, labels free. Noise as `near` gives a set that shows no data.
-    - `Y_S`: features for these labels, the smallest that carry them. With more points than labels can tell apart the
-      free part is filled with orthogonal directions, so that no two points coincide.
-    - both: the nearest features that fit the labels (``lam_S = 0``), or those with the nearest regularised
-      pseudo-inverse (``lam_S > 0``, for which nothing nearer is known in closed form).
-    - neither: orthonormal features, the best conditioned set; points beyond rank(W) carry label zero (m <= p).
+    - `near`: the exact features nearest to ``phi(near)``, labels free. Noise as `near`
+      gives a set that shows no data.
+    - `Y_S`: features for these labels, the smallest that carry them. With more points
+      than labels can tell apart the free part is filled with orthogonal directions, so
+      that no two points coincide.
+    - both: the nearest features that fit the labels (``lam_S = 0``), or those with the
+      nearest regularised pseudo-inverse (``lam_S > 0``).
+    - neither: orthonormal features, the best conditioned set; without an intercept,
+      points beyond rank(W) carry label zero.
 
     Parameters
     ----------
     phi : feature map
-        With `__call__`, `preimage`, `output_dim`; `range_scale` where its range is bounded. From `ddref.maps`,
-        `ddref.fourier`, `ddref.conv`, or your own.
+        With `__call__`, `preimage`, `output_dim`; `range_scale` where its range is
+        bounded. From `ddref.maps`, or your own.
     W : array (p, k)
         Model to reproduce.
     m : int, optional
-        Number of points, at least rank(W). Default: that of `near` or `Y_S`, else rank(W).
+        Number of points. Default: that of `near` or `Y_S`, else the fewest: rank(W),
+        and one more with an intercept.
     near : array (m, d), optional
-        Inputs to stay close to: real ones, or noise. "Close" is measured in features; the certificate tells how far
-        the inputs went. Where `phi` is ill conditioned that is very far.
+        Inputs to stay close to, measured in features: where `phi` is ill conditioned
+        the inputs may still go far; the certificate says how far.
     Y_S : array (m, k), optional
-        Labels wanted, for instance one-hot rows.
-    lam_S : float
-        Regularisation to train on the set with.
+        Labels wanted, for instance one-hot rows; without an intercept.
+    lam_S : float, optional
+        Regularisation to train on the set with. None: 1e-3 times the largest times the
+        smallest singular value that training meets, which every solver bears.
+    intercept : array (1, k) or (k,), optional
+        b of the model ``phi W + b``, which training on the set then has, too,
+        unpenalised. Default: False, no intercept.
     max_condition : float, optional
-        Largest condition number of the features with `near`, see `ddref.nearest.nearest`. Default: the default there;
-        with free labels lowered to ``max(1e3, sqrt(eps) / rounding)``, where the pre-image of a first set shows that
-        the map amplifies rounding too much for it. The certificate has the condition number reached.
+        Largest condition number of the features with `near`, see `nearest.nearest`.
+        Default: the default there, lowered to ``max(1e3, sqrt(eps) / rounding)``, or
+        100 in float32, where the map amplifies rounding too much for it.
+    goal : float, optional
+        Relative error wanted of the model (and of its predictions on `like`): with
+        `near`, better conditioned sets, a little farther, are tried until it holds.
+    like : array (n, p), optional
+        Features of data: orthonormal points take their spread, and their mean with an
+        intercept. Default: norm 1, mean 0.
+    dtype : {"float64", "float32"}, optional
+        What X_S and Y_S will be stored in: they are rounded to it, and labels and
+        certificate are those of the rounded inputs. Default: the dtype of `W`.
 
     Returns
     -------
     DistilledInputs
-        `X_S` (m, d), `Y_S` (m, k), `lam_S` and `certificate`. `lam_S` and the labels are as given, except where the
-        range of `phi` is bounded and labels are given: then they are ``c^2 lam_S`` and ``c Y_S``, c the
+        `lam_S` and the labels are as given, except where the range of `phi` is bounded
+        and labels are given: then they are ``c^2 lam_S`` and ``c Y_S``, c the
         certificate's `scale`.
 
     Raises
     ------
     ValueError
-        When `phi` is not onto (its own message says why), fewer points than rank(W) are asked for, the labels cannot
-        carry W; and when the certificate fails, with its numbers: an inexact set is never returned.
+        When `phi` is not onto, fewer points than W needs are asked for, the labels
+        cannot carry W; and when the certificate fails, with its numbers.
 
     Notes
     -----
-    Book: thm-surjective, thm-cube, eq-recipe-certificate. Source: Chen, Huang and Weng (2024), Thm 5.1, Examples
-    5.1-5.4.
-
-    Labels are computed from the *recovered* features phi(X_S): rounding in the pre-image does not matter then, only
-    that rows span W. Given labels are kept where retraining with them is exact to ``50 * condition * eps``; otherwise
-    they are moved to the nearest labels that are exact for the recovered features, if these have the smaller error,
-    and `label_distance` says how far. `rounding` is measured: each entry of X_S is moved by 4 eps of itself, up or
-    down, and the change of the features divided by 4. Rows are scaled into a bounded range one by one where the
-    labels are free, with one factor otherwise.
+    Book: thm-surjective, thm-cube, eq-recipe-certificate, thm-intercept. Source: Chen,
+    Huang and Weng (2024), Thm 5.1, Examples 5.1-5.4. Given labels are kept where
+    retraining with them is exact, otherwise moved to the nearest labels that are exact
+    for the recovered features, if these have the smaller error; `label_distance` says
+    how far.
 
     Examples
     --------
@@ -110,152 +132,363 @@ def distill(phi, W, *, m=None, near=None, Y_S=None, lam_S=0.0, max_condition=Non
     >>> X_S.shape, certificate.exact, certificate.relative_error < 1e-14
     ((1, 3), True, True)
     """
-    xp, lam_S = check_arrays(W=W, near=near, Y_S=Y_S), check_lam(lam_S, "lam_S")
-    m = _points(W, m, near, Y_S)
-    if phi.output_dim is not None and phi.output_dim != W.shape[0]:
-        raise ValueError(f"phi has {phi.output_dim} features and W has {W.shape[0]} rows; they must match")
+    b = _row(intercept)
+    check_arrays(W=W, b=b, near=near, Y_S=Y_S, like=like)
+    m = _number_of_points(phi, W, b, m, near, Y_S)
+    lam_S = _regularisation(lam_S, Y_S)
     Phi_0 = None if near is None else phi(near)
-    X_S, scale = _pull_back(xp, phi, _features(W, m, Phi_0, Y_S, lam_S, max_condition), near, Y_S)
-    if max_condition is None and near is not None and Y_S is None:
-        max_condition = _bearable_condition(xp, phi, X_S)
-        if max_condition is not None:
-            X_S, scale = _pull_back(xp, phi, nearest(Phi_0, W, max_condition=max_condition), near, Y_S)
-    wanted = None
-    if Y_S is not None:  # given labels are scaled with the features: (c Phi_S, c Y_S, c^2 lam_S)
-        wanted, lam_S = scale * Y_S, _number(scale[0, 0]) ** 2 * lam_S
-    Phi_S = phi(X_S)  # the features that the returned inputs really have
-    Y_S = _recomputed(Phi_S, W, lam_S) if wanted is None else _kept_or_moved(Phi_S, wanted, W, lam_S)
-    certificate = _certify(xp, phi, X_S, Phi_S, Y_S, lam_S, W)
-    if not certificate.exact:
-        raise ValueError(
-            f"the set found is not exact: training on it gives a model {certificate.relative_error:.3g} away from W, "
-            f"more than the {certificate.tolerance:.2g} allowed. Rounding X_S (entries up to "
-            f"{certificate.largest_input:.3g}) in {W.dtype} changes its features by {certificate.rounding:.2g}, their "
-            f"condition number is {certificate.condition:.3g}; use a better conditioned map (orthogonal weights, fewer "
-            "layers), float64, other points, or with near a smaller max_condition"
+    if Y_S is not None:
+        Phi_S = _features_for_labels(W, Y_S, lam_S, Phi_0, max_condition)
+        X_S, c = _inputs(phi, Phi_S, near, b, Y_S, dtype)
+        # labels are scaled with the features: (c Phi_S, c Y_S, c^2 lam_S)
+        found = _with_given_labels(phi, X_S, W, c * Y_S, c**2 * lam_S, dtype)
+    elif near is None:
+        Phi_S = _features_orthonormal(W, b, m, like)
+        X_S, c = _inputs(phi, Phi_S, near, b, Y_S, dtype)
+        found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
+    else:
+        limits = _limits(W, max_condition, goal)
+        found, c = _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype)
+    if not found.certificate.exact:
+        raise ValueError(_why_not_exact(found))
+    certificate = found.certificate._replace(scale=c)
+    if near is not None:
+        certificate = certificate._replace(
+            distance=relative_error(phi(found.X_S), Phi_0),
+            input_distance=relative_error(found.X_S, near),
         )
-    return DistilledInputs(
-        X_S,
-        Y_S,
-        float(lam_S),
-        certificate._replace(
-            distance=None if near is None else relative_error(Phi_S, Phi_0),
-            input_distance=None if near is None else relative_error(X_S, near),
-            scale=_number(xp.min(scale)),
-            label_distance=None if wanted is None else relative_error(Y_S, wanted),
-        ),
-    )
+    return found._replace(certificate=certificate)
 
 
-def _points(W, m, near, Y_S):
-    """The number of points, where everything that fixes it agrees."""
-    counts = {"near": None if near is None else near.shape[0], "Y_S": None if Y_S is None else Y_S.shape[0]}
-    if m is not None:
-        try:
-            counts["m"] = operator.index(m)
-        except TypeError as error:
-            raise TypeError(f"m must be an integer, got {m!r}") from error
-    counts = {name: count for name, count in counts.items() if count is not None}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"the numbers of points differ: {', '.join(f'{name} {n}' for name, n in counts.items())}")
-    return next(iter(counts.values()), max(minimal_points(W), 1))
+def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
+    """The set near given inputs, and the factor that its features were scaled by.
+
+    Of the limits of the condition number the first is taken whose set has an error of
+    at most `goal`, or the one with the smallest error.
+    """
+    Phi_0, best, least = phi(near), None, float("inf")
+    for limit in limits:
+        Phi_S = _features_near(Phi_0, W, b, limit)
+        X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
+        if limit is None and goal is None:
+            bearable = _bearable_condition(phi, X_S, b, dtype)
+            if bearable is not None:
+                Phi_S = _features_near(Phi_0, W, b, bearable)
+                X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
+        found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
+        error = max(found.certificate.relative_error, _missed(phi, found, W, b, like))
+        if error < least or best is None:
+            best, least = (found, c), error
+        if goal is None or error <= goal or norm(X_S - near) == 0:
+            break  # good enough, or a smaller limit changes nothing
+    return best
 
 
-def _features(W, m, Phi_0, Y_S, lam_S, max_condition):
-    """Exact features: near `Phi_0`, for the labels `Y_S`, both, or orthonormal."""
-    if Y_S is None:
-        return orthonormal(W, m) if Phi_0 is None else nearest(Phi_0, W, max_condition=max_condition)
+def _limits(W, max_condition, goal):
+    """Limits of the condition number to try; None is the default of `nearest`."""
+    if max_condition is not None or goal is None:
+        return [max_condition]
+    return [None, *(10.0**i for i in ((5, 4, 3, 2, 1) if _double(W) else (2, 1)))]
+
+
+# ------------------------------------------------------------------- exact features
+
+
+def _features_for_labels(W, Y_S, lam_S, Phi_0, max_condition):
+    """Exact features (m, p) for given labels: the smallest, or those near Phi_0."""
     if Phi_0 is None:
         return features(W, Y_S, lam_S, Z=_free_part(W, Y_S))
     if lam_S == 0:
         return nearest_given_labels(Phi_0, W, Y_S, max_condition=max_condition)
-    return nearest_pseudoinverse(Phi_0, W, Y_S, lam_S, max_error=1.0)  # judged at the end, on the inputs found
+    # judged at the end, on the inputs found
+    return nearest_pseudoinverse(Phi_0, W, Y_S, lam_S, max_error=1.0)
 
 
-def _pull_back(xp, phi, Phi_S, near, Y_S):
-    """Inputs with the features `Phi_S` scaled into the range of phi, and the factors (m, 1): all equal with labels."""
-    scale = phi.range_scale(Phi_S) if hasattr(phi, "range_scale") else xp.ones_like(Phi_S[:, :1])
-    if Y_S is not None:
-        scale = xp.min(scale) * xp.ones_like(scale)
-    return phi.preimage(scale * Phi_S, near), scale
+def _features_near(Phi_0, W, b, max_condition):
+    """The exact features nearest to Phi_0; with an intercept their mean stays."""
+    if b is None:
+        return nearest(Phi_0, W, max_condition=max_condition)
+    size = number(array_namespace(Phi_0).linalg.svdvals(Phi_0)[0])
+
+    def choose(A, W):  # differences far below the mean row would be rounding of it
+        return nearest(A, W, max_condition=max_condition, size=size)
+
+    return with_intercept.exact_set(Phi_0, W, b, choose=choose).Phi_S
 
 
-def _bearable_condition(xp, phi, X_S):
-    """Condition number that keeps condition * rounding at sqrt(eps), at least 1e3; None where that is so already."""
-    Phi_S, target = phi(X_S), float(xp.finfo(X_S.dtype).eps) ** 0.5
-    t, rounding = xp.linalg.svdvals(Phi_S), _rounding(xp, phi, X_S, Phi_S)
-    limit = max(1e3, target / rounding)
-    return limit if _number(t[0]) > limit * _number(t[-1]) else None
+def _features_orthonormal(W, b, m, like):
+    """Orthonormal features that carry W, with the mean and the spread of `like`."""
+    xp = array_namespace(W)
+    rows = xp.zeros_like(W[:, :1].mT) if like is None else like
+    mean = 0 * rows[:1, :] if b is None else xp.mean(rows, axis=0, keepdims=True)
+    size = norm(rows - mean) / rows.shape[0] ** 0.5 or 1.0
+    if b is None:
+        return size * orthonormal(W, m)
+
+    def choose(A, W):
+        return size * orthonormal(W, A.shape[0])
+
+    return with_intercept.exact_set(xp.concat([mean] * m), W, b, choose=choose).Phi_S
 
 
 def _free_part(W, Y_S):
-    """Z = s E^T N^T: N a basis of the left null space of Y_S, E orthonormal directions outside the columns of W.
+    """``Z = s E^T N^T`` (p, m), which makes points differ whose labels are the same.
 
-    With s = ||W Y_S^+||_2 the largest singular value of D, and with it the largest lam_S, stays that of Z = 0.
+    N is a basis of the left null space of Y_S, E are orthonormal directions outside the
+    columns of W. With s = ||W Y_S^+||_2 the largest singular value of D, and with it
+    the largest lam_S, stays that of Z = 0.
     """
-    xp, rank_Y, r = array_namespace(Y_S), minimal_points(Y_S), minimal_points(W)
-    free, (p, bound) = Y_S.shape[0] - rank_Y, (W.shape[0], largest_lam(W, Y_S))
+    p, r, rank_Y = W.shape[0], minimal_points(W), minimal_points(Y_S)
+    free, bound = Y_S.shape[0] - rank_Y, largest_lam(W, Y_S)
     if free == 0 or r in (0, p):
         return None
-    N = xp.linalg.svd(Y_S, full_matrices=True)[0][:, rank_Y:]
+    U, _, _ = array_namespace(Y_S).linalg.svd(Y_S, full_matrices=True)
+    N = U[:, rank_Y:]
     outside = orthonormal(W, p)[r:, :]
-    E = orthonormal(outside[:, :1], free) @ outside  # (free, p); a tight frame where free > p - r
+    E = orthonormal(outside[:, :1], free) @ outside  # a tight frame where free > p - r
     return (0.5 / bound**0.5) * (E.mT @ N.mT)
 
 
-def _recomputed(Phi_S, W, lam_S):
-    return labels(Phi_S, W, lam_S, span_tol=2.0)  # above any fraction: what the rows miss, the certificate measures
+# ----------------------------------------------------------- inputs, as they are stored
 
 
-def _kept_or_moved(Phi_S, Y_S, W, lam_S):
-    """The given labels, or the nearest ones that are exact for the recovered features if these are needed."""
-    given = verify(Phi_S, Y_S, lam_S, W)
-    if given.exact:
-        return Y_S
-    explained = Phi_S @ (regularized_pinv(Phi_S, 0.0) @ Y_S)
-    moved = _recomputed(Phi_S, W, lam_S) + (Y_S - explained)
-    return moved if verify(Phi_S, moved, lam_S, W).relative_error < given.relative_error else Y_S
+def _inputs(phi, Phi_S, near, b, Y_S, dtype):
+    """Inputs (m, d) with features in the direction of Phi_S, and the least factor."""
+    xp = array_namespace(Phi_S)
+    if b is None:
+        scale = _range_scale(phi, Phi_S)
+        if Y_S is not None:  # one factor for all: the labels are scaled with it
+            scale = xp.min(scale) + 0 * scale
+        X_S = phi.preimage(scale * Phi_S, near)
+        return _stored(X_S, dtype), number(xp.min(scale))
+    mean = xp.mean(Phi_S, axis=0, keepdims=True)
+    c = _factor_towards(mean, phi, Phi_S)  # spans of centred rows stay
+    X_S = phi.preimage(mean + c * (Phi_S - mean) if c < 1 else Phi_S, near)
+    return _stored(X_S, dtype), c
 
 
-def _certify(xp, phi, X_S, Phi_S, Y_S, lam_S, W):
-    """Retrain on the set as returned, and as it would be after storage in float32."""
-    eps, rounding = float(xp.finfo(X_S.dtype).eps), _rounding(xp, phi, X_S, Phi_S)
-    found = verify(Phi_S, Y_S, lam_S, W)
-    allowed = min(tolerance(found.condition, X_S) * rounding / eps, eps ** (1 / 3))
-    X_32, Y_32 = (xp.astype(xp.astype(A, xp.float32), X_S.dtype) for A in (X_S, Y_S))
-    stored = verify(phi(X_32), Y_32, lam_S, W).relative_error if _finite(xp, X_32, Y_32) else float("inf")
-    return RecipeCertificate(
-        relative_error=found.relative_error,
-        condition=found.condition,
-        rounding=rounding,
-        tolerance=allowed,
-        exact=found.relative_error <= allowed,
-        distance=None,
-        input_distance=None,
-        largest_input=_number(xp.max(xp.abs(X_S))),
-        scale=1.0,
-        label_distance=None,
-        float32_error=stored,
+def _range_scale(phi, Phi_S):
+    """Factors (m, 1), at most 1, that bring each row into the range of the map."""
+    if hasattr(phi, "range_scale"):
+        return phi.range_scale(Phi_S)
+    return 0 * Phi_S[:, :1] + 1
+
+
+def _factor_towards(mean, phi, Phi_S):
+    """The factor c for which ``mean + c (Phi_S - mean)`` is in the range of the map."""
+    xp, c = array_namespace(Phi_S), 1.0
+    while c > 1e-6:
+        if number(xp.min(_range_scale(phi, mean + c * (Phi_S - mean)))) >= 1:
+            return c
+        c = 0.9 * c
+    raise ValueError(
+        "the mean of the features is outside the range of the map, so that no set with "
+        "an intercept can have it; choose points nearer to the data, or no intercept"
     )
 
 
-def _rounding(xp, phi, X_S, Phi_S):
-    """Relative change of the features for each eps of themselves that the entries of X_S move by; at least eps.
+def _stored(A, dtype):
+    """`A` after rounding to `dtype`, in the dtype that it had."""
+    xp = array_namespace(A)
+    if dtype is None or dtype in str(A.dtype):
+        return A
+    if number(xp.max(abs(A))) > float(np.finfo(dtype).max):
+        raise ValueError(f"the distilled set overflows {dtype}; use dtype='float64'")
+    return xp.astype(xp.astype(A, getattr(xp, dtype)), A.dtype)
 
-    They are moved by 4 eps, so that it shows also where phi adds something larger to them, and with two sets of signs.
+
+def _bearable_condition(phi, X_S, b, dtype):
+    """Condition number that keeps the loss to rounding at sqrt(eps), where it is less.
+
+    At least 1e3, or 1e2 in float32; None where the set has it already.
     """
-    eps, rng = float(xp.finfo(X_S.dtype).eps), np.random.default_rng(0)
-    changes = [eps]
+    Phi_S, eps = phi(X_S), _eps(X_S, dtype)
+    rounding = max(eps, _feature_rounding(phi, X_S, Phi_S, eps))
+    limit = max(1e3 if eps < 1e-10 else 1e2, eps**0.5 / rounding)
+    return limit if _trained_on(Phi_S, b)[0] > limit else None
+
+
+def _missed(phi, found, W, b, like):
+    """Relative error of the predictions on the features `like`, 0.0 without them."""
+    if like is None:
+        return 0.0
+    if b is None:
+        W_S = thin_svd(phi(found.X_S), 0.0 if found.lam_S else None)
+        return relative_error(like @ W_S.solve(found.Y_S, found.lam_S), like @ W)
+    W_S, b_S = with_intercept.fit(phi(found.X_S), found.Y_S, found.lam_S)
+    return relative_error(like @ W_S + b_S, like @ W + b)
+
+
+# --------------------------------------------------------------- labels and certificate
+
+
+def _with_free_labels(phi, X_S, W, b, lam_S, dtype):
+    """The set with the labels that suit the features its inputs really have."""
+    Phi_S = phi(X_S)
+    if lam_S is None:
+        _, t = _trained_on(Phi_S, b)
+        lam_S = 1e-3 * number(t[0]) * number(t[-1]) if t.shape[0] else 1.0
+    Y_S = _stored(_exact_labels(Phi_S, W, b, lam_S), dtype)
+    return DistilledInputs(
+        X_S, Y_S, lam_S, _certified(phi, X_S, Y_S, lam_S, W, b, dtype)
+    )
+
+
+def _with_given_labels(phi, X_S, W, Y_S, lam_S, dtype):
+    """The set with given labels, moved to the nearest exact ones if these are
+    needed.
+    """
+    Phi_S = phi(X_S)
+    given = verify(Phi_S, Y_S, lam_S, W)
+    chosen = Y_S
+    if not given.exact:
+        explained = Phi_S @ thin_svd(Phi_S).solve(Y_S)
+        moved = _exact_labels(Phi_S, W, None, lam_S) + (Y_S - explained)
+        better = verify(Phi_S, moved, lam_S, W).relative_error < given.relative_error
+        chosen = moved if better else Y_S
+    chosen = _stored(chosen, dtype)
+    certificate = _certified(phi, X_S, chosen, lam_S, W, None, dtype)
+    certificate = certificate._replace(label_distance=relative_error(chosen, Y_S))
+    return DistilledInputs(X_S, chosen, lam_S, certificate)
+
+
+def _exact_labels(Phi_S, W, b, lam_S):
+    # span_tol above any fraction: what the rows miss of W, the certificate measures
+    if b is None:
+        return labels(Phi_S, W, lam_S, span_tol=2.0)
+    return with_intercept.labels(Phi_S, W, b, lam_S, span_tol=2.0)
+
+
+def _certified(phi, X_S, Y_S, lam_S, W, b, dtype):
+    """Certificate of the set as it is stored."""
+    Phi_S, eps = phi(X_S), _eps(X_S, dtype)
+    condition, t = _trained_on(Phi_S, b)
+    rounding = _feature_rounding(phi, X_S, Phi_S, eps)
+    rounding = max(rounding, eps)
+    if t.shape[0] and norm(W):  # and what the last bits of the labels do to W
+        gain = number(array_namespace(t).max(1 / (t + lam_S / t)))
+        rounding = rounding + eps * norm(Y_S) * gain / (condition * norm(W))
+    return certify(
+        _error(Phi_S, Y_S, lam_S, W, b),
+        condition,
+        X_S if dtype is None else dtype,
+        rounding=rounding,
+        largest_input=number(array_namespace(X_S).max(abs(X_S))),
+        float32_error=_error_in_float32(phi, X_S, Y_S, lam_S, W, b),
+    )
+
+
+def _error(Phi_S, Y_S, lam_S, W, b):
+    """Relative error of the model that the set trains: of W, or of b where larger."""
+    if b is None:
+        return verify(Phi_S, Y_S, lam_S, W).relative_error
+    W_S, b_S = with_intercept.fit(Phi_S, Y_S, lam_S)
+    mean = array_namespace(Phi_S).mean(Phi_S, axis=0, keepdims=True)
+    size = norm(b) + norm(mean) * norm(W)  # b is what is left of their difference
+    return max(relative_error(W_S, W), norm(b_S - b) / (size or 1.0))
+
+
+def _error_in_float32(phi, X_S, Y_S, lam_S, W, b):
+    try:
+        X_32, Y_32 = _stored(X_S, "float32"), _stored(Y_S, "float32")
+    except ValueError:
+        return float("inf")
+    return _error(phi(X_32), Y_32, lam_S, W, b)
+
+
+def _trained_on(Phi_S, b):
+    """Condition number of what is trained on, and its singular values.
+
+    With an intercept these are the centred rows; rounding in them is that of the rows
+    themselves, so the condition number is ||Phi_S||_2 over the smallest one.
+    """
+    svd = thin_svd(Phi_S)
+    if b is None or not svd.rank:
+        return svd.condition, svd.s
+    if Phi_S.shape[0] < 2:
+        return 1.0, svd.s[:0]
+    size = number(svd.s[0])
+    xp = array_namespace(Phi_S)
+    t = xp.linalg.svdvals(with_intercept.contrasts(Phi_S))
+    t = t[t > svd.rtol * size]
+    return max(1.0, size / number(t[-1])) if t.shape[0] else 1.0, t
+
+
+def _feature_rounding(phi, X_S, Phi_S, eps):
+    """Relative change of the features for each eps of themselves that X_S moves by.
+
+    Its entries are moved by 4 eps, so that it shows also where phi adds something
+    larger to them, and with two sets of signs.
+    """
+    xp, rng = array_namespace(X_S), np.random.default_rng(0)
+    changes = []
     for _ in range(2):
-        signs = xp.asarray(rng.choice([-1.0, 1.0], size=tuple(X_S.shape)), dtype=X_S.dtype, device=device(X_S))
+        signs = rng.choice([-1.0, 1.0], size=tuple(X_S.shape))
+        signs = xp.asarray(signs, dtype=X_S.dtype, device=device(X_S))
         changes.append(relative_error(phi(X_S * (1 + 4 * eps * signs)), Phi_S) / 4)
     return max(changes)
 
 
-def _finite(xp, *arrays):
-    return all(bool(xp.all(xp.isfinite(A))) for A in arrays)
+def _why_not_exact(found):
+    certificate = found.certificate
+    return (
+        f"the set found is not exact: training on it gives a model "
+        f"{certificate.relative_error:.3g} away from W, more than the "
+        f"{certificate.tolerance:.2g} allowed. Rounding X_S (entries up to "
+        f"{certificate.largest_input:.3g}) changes its features by "
+        f"{certificate.rounding:.2g}, their condition number is "
+        f"{certificate.condition:.3g}; use a better conditioned map (orthogonal "
+        "weights, fewer layers), columns of one scale (scaling='columns' of the "
+        "estimators), float64, other points, or with near a smaller max_condition"
+    )
 
 
-def _number(A):
-    """A 0-d array as a plain number, without its gradient."""
-    return float(A.detach() if hasattr(A, "detach") else A)
+# -------------------------------------------------------------------------- arguments
+
+
+def _row(intercept):
+    """The intercept as a row (1, k), None where there is none."""
+    if intercept is False or intercept is None:
+        return None
+    if intercept is True:
+        raise TypeError(
+            "intercept = True: pass the row b (1, k) of the model phi W + b"
+        )
+    return intercept.reshape(1, -1) if getattr(intercept, "ndim", 2) == 1 else intercept
+
+
+def _number_of_points(phi, W, b, m, near, Y_S):
+    """The number of points, where everything that fixes it agrees."""
+    check_shapes(W=(W, "pk"), b=(b, "1k"))
+    if Y_S is not None and b is not None:
+        raise ValueError("with an intercept the labels are free: leave out Y_S")
+    if phi.output_dim is not None and phi.output_dim != W.shape[0]:
+        raise ValueError(
+            f"phi has {phi.output_dim} features and W has {W.shape[0]} rows; "
+            "they must match"
+        )
+    counts = {
+        "near": None if near is None else near.shape[0],
+        "Y_S": None if Y_S is None else Y_S.shape[0],
+        "m": None if m is None else check_count(m, "m"),
+    }
+    counts = {name: count for name, count in counts.items() if count is not None}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise ValueError(f"the numbers of points differ: {said}")
+    fewest = max(minimal_points(W) + (b is not None), 1)
+    return next(iter(counts.values()), fewest)
+
+
+def _regularisation(lam_S, Y_S):
+    if lam_S is None and Y_S is not None:
+        raise ValueError("lam_S = None is for free labels; with Y_S pass a number")
+    return lam_S if lam_S is None else check_lam(lam_S, "lam_S")
+
+
+def _double(W):
+    return eps_of(W) < 1e-10
+
+
+def _eps(A, dtype):
+    return eps_of(A) if dtype is None else float(np.finfo(dtype).eps)

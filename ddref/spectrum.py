@@ -154,7 +154,7 @@ def from_gram(
     rounding = max(rtol, rounding or 0.0)
     # what is left where samples were removed: rtol is then more than p eps
     floor = max(rtol / G.shape[0] - eps_of(G), 0.0) * number(xp.linalg.trace(G))
-    sizes = column_sizes(G, floor)
+    sizes = _column_sizes(G, floor)
     if sizes is not None:
         found = _of_graded(G, B, sizes, rtol, rounding)
     else:
@@ -171,13 +171,20 @@ def from_gram(
 
 
 def models(spectrum: Spectrum, lams: Iterable[float]) -> Array:
-    """Models (L, p, k) for L values of `lams`, each ``V diag(1 / (w + lam)) V^T B``.
+    """Models (L, p, k) for the L values of `lams`: ``V diag(1 / (w + lam)) V^T B``.
 
     Warns where rounding hides directions that may carry part of the targets.
 
     Notes
     -----
     Book: eq-path.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, Y = np.array([[1.0], [2.0]]), np.array([[1.0], [2.0]])
+    >>> models(from_data(X, Y), [5.0]).round(12)
+    array([[[0.5]]])
     """
     each = gains(spectrum, check_lams(lams))
     xp = array_namespace(spectrum.w)
@@ -207,6 +214,13 @@ def gcv(spectrum: Spectrum, lams: Iterable[float]) -> list[float]:
     Notes
     -----
     Book: eq-gcv. Source: Golub, Heath and Wahba (1979).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, Y = np.array([[1.0], [2.0]]), np.array([[1.0], [2.0]])
+    >>> np.round(gcv(from_data(X, Y), [5.0]), 6)  # 2 * 1.25 / (2 - 0.5)^2
+    array([1.111111])
     """
     w, n, dof, squares = spectrum.w, spectrum.n, spectrum.dof, spectrum.squares
     xp = array_namespace(w)
@@ -214,9 +228,7 @@ def gcv(spectrum: Spectrum, lams: Iterable[float]) -> list[float]:
     unknown = xp.where(squares > 0, 0.0 * energy, energy)
     lams, scores = check_lams(lams), []
     for lam, g in zip(lams, gains(spectrum, lams), strict=True):
-        left = xp.where(
-            g > 0, lam * g, 1.0
-        )  # lam / (w + lam): 1 - g w, nothing cancels
+        left = xp.where(g > 0, lam * g, 1.0)  # 1 - w g, without cancellation
         loss = squares * left**2 - unknown * g * (1 + left)
         free = n - dof - w.shape[0] + number(xp.sum(left))
         defined = free > 1e3 * spectrum.rounding * n
@@ -253,6 +265,13 @@ def leave_one_out(
     -----
     Book: eq-loo. Source: Allen (1974), as PRESS: ``r_i / (1 - h_i)``, with the leverage
     ``h_i = phi_i (G + lam I)^-1 phi_i^T``, and 1 / n more with an intercept.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, Y = np.array([[1.0], [2.0]]), np.array([[1.0], [2.0]])
+    >>> np.round(leave_one_out(from_data(X, Y), [5.0], [(X, Y)]), 6)
+    array([1.54321])
     """
     xp, V, n = array_namespace(spectrum.w), spectrum.V, spectrum.n
     each = gains(spectrum, check_lams(lams))
@@ -285,11 +304,18 @@ def solve(
     """``(G + lam I)^-1 B`` (p, k): a linear system where `lam` is larger than rounding
     in `G`, else `from_gram`, with the same options.
     """
-    size = number(array_namespace(G).linalg.trace(G))  # bounds the largest eigenvalue
-    tiny = G.shape[0] * eps_of(G) if rtol is None else check_lam(rtol, "rtol")
-    if lam > max(tiny, rounding or 0.0) * size:
+    if lam > max(eigenvalue_rounding(G, rtol), eigenvalue_rounding(G, rounding)):
         return solve_definite(G, B, lam)
     return models(from_gram(G, B, rtol=rtol, rounding=rounding), [lam])[0, :, :]
+
+
+def eigenvalue_rounding(G: Array, relative: float | None = None) -> float:
+    """What rounding may add to an eigenvalue of `G`: the fraction `relative`, default p
+    * eps, of its trace, which bounds the largest.
+    """
+    tiny = G.shape[0] * eps_of(G)
+    part = tiny if relative is None else check_lam(relative, "rtol")
+    return part * number(array_namespace(G).linalg.trace(G))
 
 
 def solve_definite(G: Array, B: Array, lam: float) -> Array:
@@ -322,7 +348,7 @@ def check_lams(lams: Iterable[float]) -> list[float]:
     return values
 
 
-def column_sizes(G: Array, floor: float = 0.0) -> Array | None:
+def _column_sizes(G: Array, floor: float = 0.0) -> Array | None:
     """Sizes (p,) of the columns whose Gram matrix is `G`, or None where none is
     `GRADED` times larger than another.
 

@@ -61,6 +61,11 @@ class Linear:
 }
 
 
+def clear():
+    for remembered in (copying.read, copying.files_in, copying.texts_in):
+        remembered.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     for name, text in FILES.items():
@@ -68,9 +73,9 @@ def package(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     monkeypatch.setattr(copying, "PACKAGE", tmp_path / "ddref")
-    copying.read.cache_clear()
+    clear()
     yield
-    copying.read.cache_clear()
+    clear()
 
 
 def test_a_function_is_shown_whole_but_for_its_docstring(package):

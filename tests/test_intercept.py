@@ -145,6 +145,17 @@ def test_fit_minimises_what_it_says(nx, rng):
         assert error(W, W_S) < tolerance(condition, nx.dtype) and error(b, b_S) < tolerance(10 * condition, nx.dtype)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e8, 1e12])
+def test_a_large_column_wipes_out_no_other(rng, size):
+    F = rng.normal(size=(300, 5))
+    X, Y = np.c_[size * rng.normal(size=300), F], F @ np.ones((5, 1)) + 0.1 * rng.normal(size=(300, 1)) + 2
+    sizes = np.array([size, 1, 1, 1, 1, 1])
+    # an oracle that never meets the large numbers: scaled columns, each with its own penalty
+    A, T = X / sizes - (X / sizes).mean(0), Y - Y.mean()
+    expected = np.linalg.solve(A.T @ A + np.diag(1 / sizes**2), A.T @ T) / sizes[:, None]
+    assert error(intercept.fit(X, Y, 1.0).W[1:], expected[1:]) < 1e-9
+
+
 def test_contrasts_are_the_centred_rows_with_one_row_less(nx, rng):
     Phi = nx.asarray(rng.normal(size=(6, 4)) + 10)
     A = intercept.contrasts(Phi)

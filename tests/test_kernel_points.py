@@ -180,7 +180,7 @@ SINGULAR = np.ones((2, 2))
     "call, kind, message",
     [
         (lambda: kernel_points.labels(K_OK[:2], F_OK), ValueError, r"K_SS must be square, its shape is \(2, 3\)"),
-        (lambda: kernel_points.labels(K_OK, F_OK[:2]), ValueError, "K_SS has 3 rows and F_S has 2"),
+        (lambda: kernel_points.labels(K_OK, F_OK[:2]), ValueError, r"K_SS \(m, m\), F_S \(m, k\) do not fit.*\(2, 1\)"),
         (lambda: kernel_points.labels(np.triu(K_OK), F_OK), ValueError, "K_SS is not symmetric: .* by 0.1"),
         (lambda: kernel_points.labels(-K_OK, F_OK), ValueError, "not positive semi-definite: its smallest .* -1.3"),
         (lambda: kernel_points.labels(K_OK, F_OK, -1), ValueError, "lam_S = -1.0 must be finite and not negative"),
@@ -192,7 +192,7 @@ SINGULAR = np.ones((2, 2))
         (lambda: kernel_points.errors(SINGULAR, F_OK[:2], 1.0), ValueError, "2 points is not positive definite"),
         (lambda: kernel_points.errors(K_OK, F_OK, 1.0), ValueError, "more than squared_norm = 1: pass trace"),
         (lambda: kernel_points.errors(K_OK, F_OK, None), TypeError, "squared_norm must be a number, got NoneType"),
-        (lambda: kernel_points.greedy(K_OK, F_OK[:2]), ValueError, "K has 3 rows and F has 2"),
+        (lambda: kernel_points.greedy(K_OK, F_OK[:2]), ValueError, r"K \(m, m\), F \(m, k\) do not fit"),
         (lambda: kernel_points.greedy(K_OK, m=0), ValueError, "m = 0 must be at least 1"),
         (lambda: kernel_points.greedy(K_OK, m=1.5), TypeError, "m must be an integer, got 1.5"),
         (lambda: kernel_points.greedy(K_OK, m=4), ValueError, "m = 4 points .* only 3 of the 3 are independent"),

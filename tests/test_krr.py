@@ -1,6 +1,7 @@
 """ddref.krr against its obvious twins, planted solutions, scikit-learn and bad input."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -250,6 +251,16 @@ def test_two_libraries_at_once_are_refused():
         krr.fit(PHI, torch.ones(3, 1, dtype=torch.float64), 1.0)
 
 
+def test_autocast_is_refused():
+    torch = pytest.importorskip("torch")
+    Phi, Y = torch.ones(3, 2), torch.ones(3, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match=r"Phi is torch.float32, its products would be torch.bfloat16: .*autocast"):
+            krr.fit(Phi, Y, 1.0)
+        with torch.autocast("cpu", enabled=False):
+            assert krr.fit(Phi, Y, 1.0).dtype == torch.float32
+
+
 def test_float32_accumulation_would_lose_the_rank_of_mnist(mnist):
     X = mnist.X[:5000].astype("float32")
     wrong = np.linalg.svd((X.T @ X).astype(float), compute_uv=False)
@@ -258,3 +269,57 @@ def test_float32_accumulation_would_lose_the_rank_of_mnist(mnist):
     # float32 noise fills the null space: the spectrum below 1e-7 of the top is rounding
     assert np.sum(wrong > wrong[0] * 784 * 2.0**-23) < np.sum(right > right[0] * 784 * EPS)
     assert rank(right) == rank(np.linalg.svd(X.astype(float), compute_uv=False) ** 2)
+
+
+def ordinary_beside_large(rng, n, p, size):
+    """p ordinary columns, which alone explain the targets, beside one of that size."""
+    F = rng.normal(size=(n, p))
+    return np.c_[size * rng.normal(size=n), F], F @ np.ones((p, 1)) + 0.1 * rng.normal(size=(n, 1))
+
+
+@pytest.mark.parametrize("size", [1e3, 3e7, 1e12])
+@pytest.mark.parametrize("shape", [(300, 20), (40, 60)])
+@pytest.mark.parametrize("small", [True, False], ids=["svd", "gram"])
+def test_a_large_column_wipes_out_no_other(rng, monkeypatch, size, shape, small):
+    monkeypatch.setattr(krr, "SMALL", 10**9 if small else 0)
+    Phi, Y = ordinary_beside_large(rng, *shape, size)
+    sizes = np.array([size] + [1.0] * shape[1])
+    scaled = Phi / sizes
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        W = krr.fit(Phi, Y, 1.0)
+    # an oracle that never meets the large numbers: scaled columns, each with its own penalty
+    expected = np.linalg.solve(scaled.T @ scaled + np.diag(1 / sizes**2), scaled.T @ Y) / sizes[:, None]
+    # an SVD, to which fewer samples than features lead, knows all singular values to eps of the largest
+    assert error(W[1:], expected[1:]) < (1e-9 if shape[0] > shape[1] else max(1e-9, tolerance(size, "float64")))
+
+
+def test_float32_features_keep_small_columns_beside_large_ones(rng, monkeypatch):
+    monkeypatch.setattr(krr, "SMALL", 0)
+    Phi, Y = (A.astype("float32") for A in ordinary_beside_large(rng, 300, 5, 1e9))
+    W = krr.fit(Phi, Y, 1.0)
+    assert W.dtype == np.float32 and error(W[1:], krr.fit(Phi.astype(float), Y.astype(float), 1.0)[1:]) < 1e-5
+
+
+def test_what_a_gram_matrix_would_lose_is_found_in_the_data(rng, monkeypatch):
+    """Two columns that differ by 1e-8, with a lam that does not outweigh rounding in G: `fit` goes back to the data."""
+    Phi = rng.normal(size=(200, 4))
+    Phi[:, 1] = Phi[:, 0] + 1e-8 * rng.normal(size=200)
+    Y = Phi @ np.array([[1e8], [-1e8], [1.0], [2.0]])
+    monkeypatch.setattr(krr, "SMALL", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert error(Phi @ krr.fit(Phi, Y, 1e-24), Y) < 1e-6
+    with pytest.warns(UserWarning, match="hides 1 of 4 directions"):
+        krr.path(*krr.gram(Phi, Y), [1e-24])
+
+
+def test_a_kernel_matrix_without_a_gap_is_solved_with_a_word(rng):
+    x = np.linspace(0, 1, 40)[:, None]
+    K = np.exp(-50 * (x - x.T) ** 2)  # eigenvalues fall below rounding without a gap
+    with pytest.warns(UserWarning, match=r"lam = 0.0 does not outweigh rounding in K: .* without a gap"):
+        krr.fit_dual(K, rng.normal(size=(40, 1)), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # null directions of few features, and a lam that outweighs rounding
+        krr.fit_dual((1 + x @ x.T) ** 2, rng.normal(size=(40, 1)), 0.0)
+        krr.fit_dual(K, rng.normal(size=(40, 1)), 1e-6)

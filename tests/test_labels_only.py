@@ -143,10 +143,10 @@ A, W_OK = np.eye(4)[:2], np.ones((4, 2))
 @pytest.mark.parametrize(
     "call, kind, message",
     [
-        (lambda: labels_only.least_squares(A[:, :3], W_OK), ValueError, "Phi_S has 3 features and W has 4 rows"),
+        (lambda: labels_only.least_squares(A[:, :3], W_OK), ValueError, r"Phi_S \(m, p\), W \(p, k\) do not fit.*\(2, 3\), \(4, 2\)"),
         (lambda: labels_only.least_squares(A, W_OK, minimise="accuracy"), ValueError, "got 'accuracy'"),
         (lambda: labels_only.least_squares(A, W_OK, minimise="predictions"), ValueError, "together with G"),
-        (lambda: labels_only.least_squares(A, W_OK, G=np.eye(3)), ValueError, r"G must have shape \(4, 4\) to match W"),
+        (lambda: labels_only.least_squares(A, W_OK, G=np.eye(3)), ValueError, r"G \(p, p\) do not fit"),
         (
             lambda: labels_only.least_squares(A, W_OK, G=np.triu(np.ones((4, 4)))),
             ValueError,

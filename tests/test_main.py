@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from sklearn import datasets as toys
 
-from ddref import __main__ as command
 from ddref import __version__, files
-from ddref.__main__ import main
+from ddref.command import commands, main
+from ddref.command.report import Progress
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +309,7 @@ def test_a_distilled_file_that_does_not_fit_is_refused(inputs, distilled, tmp_pa
 
 
 def test_outputs_are_checked_before_any_work(inputs, distilled, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "_read", lambda *_: pytest.fail("the data were read"))
+    monkeypatch.setattr(commands, "read", lambda *_: pytest.fail("the data were read"))
     line = ["distill", inputs / "digits.npz", "--out"]
     assert "pass --force to replace it" in refused(capsys, *line, distilled)
     assert "must end in .npz" in refused(capsys, *line, tmp_path / "o.bin")
@@ -331,7 +331,7 @@ def test_an_interruption_leaves_nothing_and_exits_130(inputs, tmp_path, capsys, 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "_task", interrupt)
+    monkeypatch.setattr(commands, "guessed_task", interrupt)
     assert main(["distill", str(inputs / "digits.npz"), "--out", str(tmp_path / "o.npz")]) == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
@@ -349,7 +349,7 @@ def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):
             return True
 
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with command._Progress(False) as progress:
+    with Progress(False) as progress:
         progress("reading images", 1, 1000)
         progress("reading images", 1000, 1000)
         progress.note("a note")

@@ -133,7 +133,7 @@ def test_given_labels_move_by_the_rounding_of_an_ill_conditioned_map_and_say_so(
     phi = maps.Linear(conditioned(rng, D, P, 1e7))
     found = recipe.distill(phi, W, Y_S=np.eye(K))
     assert 1e-14 < found.certificate.label_distance < 1e-7
-    assert found.certificate.label_distance == error(found.Y_S, np.eye(K))
+    assert found.certificate.label_distance == pytest.approx(error(found.Y_S, np.eye(K)), rel=1e-12)
     kept = error(refit(phi(found.X_S), np.eye(K), 0.0)[0], W)
     assert error(refit(phi(found.X_S), found.Y_S, 0.0)[0], W) < kept < 1e-6
 
@@ -291,6 +291,67 @@ def trained(phi, X, y):
 def first(y, ipc):
     """The first `ipc` images of every class, in file order."""
     return np.concatenate([np.flatnonzero(y == c)[:ipc] for c in range(10)])
+
+
+# -- with an intercept
+
+
+def refit_with_intercept(Phi_S, Y_S, lam_S):
+    """Ridge regression with an unpenalised intercept, on centred rows. Returns (W_S, b_S, condition)."""
+    Phi, Y = numpy64(Phi_S), numpy64(Y_S)
+    mean, mean_Y = Phi.mean(axis=0), Y.mean(axis=0)
+    W_S, condition = refit(Phi - mean, Y - mean_Y, lam_S)
+    return W_S, mean_Y - mean @ W_S, condition
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 0.3, None])
+@pytest.mark.parametrize("how", ["free", "near"])
+@pytest.mark.parametrize("name", MAPS)
+def test_sets_with_an_intercept_are_exact_for_every_map(nx, rng, name, how, lam_S):
+    phi, W, near = problem(nx, name, 2 * K, rng)
+    b = nx.asarray(rng.normal(size=(1, K)))
+    options = {"near": near} if how == "near" else {"m": K + 1, "like": 0.3 * phi(near)}
+    found = recipe.distill(phi, W, lam_S=lam_S, intercept=b, **options)
+    assert found.certificate.exact and nx.is_mine(found.X_S) and nx.is_mine(found.Y_S)
+    W_S, b_S, condition = refit_with_intercept(phi(found.X_S), found.Y_S, found.lam_S)
+    limit = tolerance(max(condition, found.certificate.condition), nx.dtype) * found.certificate.rounding / nx.eps
+    size = np.linalg.norm(b_S) + np.linalg.norm(numpy64(phi(found.X_S)).mean(axis=0)) * np.linalg.norm(W_S)
+    assert error(W_S, W) < min(limit, 1e-2) and np.linalg.norm(b_S - numpy64(b)) / size < min(limit, 1e-2)
+
+
+def test_with_an_intercept_one_point_more_is_needed_and_labels_are_free(rng):
+    W, b = conditioned(rng, P, K, 5), rng.normal(size=K)
+    assert len(recipe.distill(maps.Identity(P), W, intercept=b).X_S) == K + 1
+    with pytest.raises(ValueError, match=rf"Phi_0 has {K} rows and W has rank {K}: with an intercept"):
+        recipe.distill(maps.Identity(P), W, near=rng.normal(size=(K, P)), intercept=b)
+    with pytest.raises(ValueError, match="with an intercept the labels are free"):
+        recipe.distill(maps.Identity(P), W, Y_S=np.eye(K), intercept=b)
+    with pytest.raises(TypeError, match="pass the row b"):
+        recipe.distill(maps.Identity(P), W, intercept=True)
+    with pytest.raises(ValueError, match="do not fit"):
+        recipe.distill(maps.Identity(P), W, intercept=b[:2])
+
+
+def test_a_set_stored_in_float32_is_certified_as_it_is_stored(rng):
+    W = conditioned(rng, P, K, 5)
+    found = recipe.distill(maps.Identity(P), W, near=rng.normal(size=(2 * K, P)), dtype="float32")
+    assert found.X_S.dtype == np.float64 and (found.X_S == found.X_S.astype("float32")).all()
+    assert (found.Y_S == found.Y_S.astype("float32")).all()
+    W_S = refit(found.X_S, found.Y_S, 0.0)[0]
+    assert found.certificate.relative_error == pytest.approx(error(W_S, W), rel=1e-6)
+    assert 1e-12 < found.certificate.relative_error < found.certificate.tolerance < 1e-3
+    with pytest.raises(ValueError, match="overflows float32"):
+        recipe.distill(maps.Identity(P), W, near=1e39 * rng.normal(size=(2 * K, P)), dtype="float32")
+
+
+def test_a_goal_is_reached_by_moving_farther(rng):
+    near = conditioned(rng, 3 * K, D, 1e7)
+    phi = maps.Linear(conditioned(rng, D, P, 1e3))
+    W = conditioned(rng, P, K, 5)
+    close, exact = (recipe.distill(phi, W, near=near, max_condition=limit, goal=goal)
+                    for limit, goal in ((1e6, None), (None, 1e-13)))  # fmt: skip
+    assert exact.certificate.relative_error <= 1e-13 < close.certificate.relative_error
+    assert exact.certificate.distance > close.certificate.distance
 
 
 @pytest.fixture(scope="module")

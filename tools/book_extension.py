@@ -108,7 +108,7 @@ def one_file(full_name):
     name = f"{source.name}.{path[0]}".removeprefix("ddref.")
     try:
         return name, copying.copied([name])
-    except LookupError:
+    except ValueError:
         return None
 
 

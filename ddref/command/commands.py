@@ -1,0 +1,403 @@
+"""The commands: distill, verify, show, info, copy."""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, files
+from ..npz import whole_file
+from .inputs import MAX_BYTES, Data, as_numbers, guessed_task, read, targets_of
+from .report import Progress, comparison, sheet, shortened, summary
+
+DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
+EXAMPLES = """\
+examples:
+  ddref distill photos/ --out ten.npz               a folder train/<class>/*.png,
+  test/<class>/*.png, or a tar of it ddref distill wine.csv --target quality --task
+  regression --out wine.npz ddref distill data.npz --points 100 --out data100.npz
+  arrays X and y (or X_train, y_train, ...) ddref distill X.npy --targets y.npy --out
+  small.npz               features of an encoder, say ddref verify ten.npz photos/
+  trains on both; exit code 1 where the models differ ddref show ten.npz
+  writes ten.png and prints what the file holds ddref info ten.npz
+  the header of the file; without a file, versions ddref copy nearest.nearest >
+  nearest.py           one function and all it needs, as one file
+
+exit codes: 0 done, 1 not exact (verify), 2 a mistake in the input, 130 interrupted
+"""  # noqa: E501
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with the arguments `argv`; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help()
+        return MISTAKE
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("ddref: interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has gone
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        if options.debug:
+            raise
+        print(f"ddref: error: {_said(error)}", file=sys.stderr)
+        return MISTAKE
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return where + error.strerror
+    return str(error) or type(error).__name__
+
+
+# ------------------------------------------------------------------------- arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = (
+        "Distil a data set into a few points that train the same ridge regression, "
+        "exactly."
+    )
+    kind: dict[str, Any] = {
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "epilog": EXAMPLES,
+    }
+    parser = argparse.ArgumentParser(prog="ddref", description=about, **kind)
+    parser.add_argument("--version", action="version", version=f"ddref {__version__}")
+    parser.set_defaults(debug=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    one = commands.add_parser(
+        "distill", help="fit, distil, check, write one file", **kind
+    )
+    _add_input(one)
+    _add_distill(one)
+    one.set_defaults(run=_distill)
+
+    one = commands.add_parser(
+        "verify", help="train on the file and on the data, compare", **kind
+    )
+    one.add_argument("file", metavar="OUT.npz")
+    _add_input(one)
+    one.set_defaults(run=_verify)
+
+    one = commands.add_parser(
+        "show", help="a picture of the points, and what the file says", **kind
+    )
+    one.add_argument("file", metavar="OUT.npz")
+    one.add_argument(
+        "--out",
+        metavar="SHEET.png",
+        help="default: the name of the file, ending in .png",
+    )
+    one.add_argument(
+        "--force", action="store_true", help="replace the picture if it exists"
+    )
+    one.set_defaults(run=_show)
+
+    one = commands.add_parser("info", help="the header of a file; versions", **kind)
+    one.add_argument("file", metavar="OUT.npz", nargs="?")
+    one.set_defaults(run=_info)
+
+    one = commands.add_parser(
+        "copy", help="functions and all they need, as one file", **kind
+    )
+    one.add_argument("names", metavar="NAME", nargs="+", help="such as nearest.nearest")
+    one.add_argument(
+        "--numpy", action="store_true", help="a file that needs NumPy alone"
+    )
+    one.set_defaults(run=_copy)
+    for one in commands.choices.values():
+        one.add_argument(
+            "--debug", action="store_true", help="show where in the code an error arose"
+        )
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "input",
+        metavar="INPUT",
+        help=".npz, .npy with --targets, .csv with --target, folder or tar",
+    )
+    add(
+        "--target",
+        metavar="COLUMN",
+        help="of a .csv: the name of the column, or its number from 0",
+    )
+    add("--targets", metavar="Y.npy", help="of a .npy: the file of the targets")
+    add(
+        "--max-bytes",
+        type=int,
+        default=MAX_BYTES,
+        metavar="N",
+        help="limit for what is unpacked",
+    )
+    add("--quiet", action="store_true", help="no progress")
+
+
+def _add_distill(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", required=True, metavar="OUT.npz", help="the file to write")
+    add(
+        "--task",
+        choices=("classification", "regression"),
+        help="default: by the targets, and said",
+    )
+    add(
+        "--points",
+        type=int,
+        metavar="M",
+        help="number of distilled points; default: the fewest",
+    )
+    add(
+        "--lam",
+        nargs="+",
+        default=["auto"],
+        metavar="LAM",
+        help="regularisation; of several values --select chooses; "
+        "default: auto, 25 values",
+    )
+    add(
+        "--select",
+        choices=("gcv", "loo", "validation"),
+        default="gcv",
+        help="how; default: %(default)s",
+    )
+    add(
+        "--lam-s",
+        type=float,
+        metavar="LAM",
+        help="regularisation to train on the distilled set with",
+    )
+    add(
+        "--init",
+        choices=("real", "noise", "orthonormal"),
+        default="real",
+        help="what the points are near to; default: real samples",
+    )
+    add(
+        "--map",
+        choices=("fourier", "network"),
+        help="a feature map; default: none, the columns",
+    )
+    add(
+        "--scaling",
+        choices=("auto", "none", "columns", "global"),
+        default="auto",
+        help="default: global for images, columns for tables",
+    )
+    add("--no-intercept", action="store_true", help="a model without an intercept")
+    add(
+        "--image-shape",
+        type=int,
+        nargs="+",
+        metavar="SIDE",
+        help="height width [channels] of a row",
+    )
+    add("--seed", type=int, default=0, help="draws the samples; default: %(default)s")
+    add(
+        "--dtype", choices=("float64", "float32"), default="float64", help="of the file"
+    )
+    add("--force", action="store_true", help="replace OUT.npz where it exists")
+
+
+# ------------------------------------------------------------------------- commands
+
+
+def _distill(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    _check_out(out, ".npz", options.force)
+    lam = _lam(options.lam)
+    estimator = _estimators()
+    with Progress(options.quiet) as progress:
+        data = read(options, progress)
+        task = options.task
+        if task is None:
+            task = guessed_task(data)
+            progress.note(f"task: {task} (by the targets; --task says otherwise)")
+        if task == "regression":
+            as_numbers(data.y, "the targets")
+        make = estimator.DistilledRidge
+        if task == "classification":
+            make = estimator.DistilledRidgeClassifier
+        model = make(
+            options.points,
+            feature_map=options.map,
+            lam=lam,
+            select=options.select,
+            lam_s=options.lam_s,
+            init=options.init,
+            fit_intercept=not options.no_intercept,
+            scaling=_scaling(options.scaling, data),
+            image_shape=options.image_shape or data.image_shape,
+            random_state=options.seed,
+            dtype=options.dtype,
+        )
+        model._report = progress
+        _note_constants(data, progress)
+        model.fit(data.X, data.y)
+        model.save(out, overwrite=options.force)
+    print(summary(files.load(out)))
+    print(f"training samples       {len(data.X):,}")
+    for name, X, y in data.parts():
+        score = model.score(X, y)
+        if task == "classification":
+            print(f"{f'accuracy on {name}':23}{score:.1%}")
+        else:
+            print(f"{f'R^2 on {name}':23}{score:.4f}")
+    print(f"wrote {out}")
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    saved = files.load(options.file)
+    estimator = _estimators()
+    with Progress(options.quiet) as progress:
+        data = read(options, progress)
+        if data.X.shape[1] != saved.X_S.shape[1]:
+            raise ValueError(
+                f"{options.input} has {data.X.shape[1]} columns, "
+                f"{options.file} {saved.X_S.shape[1]}"
+            )
+        progress("training on the data")
+        Y, y = targets_of(saved, data.y, options)
+        Phi = files.features(saved, data.X)
+        W, b = estimator.trained(
+            Phi, Y, saved.lam, saved.fit_intercept, classes=y is not None
+        )
+        progress("training on the distilled set")
+        W_S, b_S = files.model(saved)
+    size = np.linalg.norm(b) + np.linalg.norm(Phi.mean(axis=0)) * np.linalg.norm(W)
+    error = np.linalg.norm(W_S - W) / (np.linalg.norm(W) or 1.0)
+    error = float(max(error, np.linalg.norm(b_S - b) / size if size else 0.0))
+    allowed = float(np.finfo(saved.X_S.dtype).eps) ** 0.5
+    print(
+        f"relative error         {error:.2e} (exact: at most {allowed:.1e}, "
+        f"half the digits of {saved.X_S.dtype})"
+    )
+    for name, X, y in data.parts():
+        print(comparison(saved, X, y, (W, b), (W_S, b_S), name, options))
+    if error <= allowed:
+        print("exact: the distilled set trains the same model")
+        return DONE
+    print("NOT EXACT: the models differ")
+    return NOT_EXACT
+
+
+def _show(options: argparse.Namespace) -> int:
+    saved = files.load(options.file)
+    out = Path(options.out or Path(options.file).with_suffix(".png"))
+    _check_out(out, ".png", options.force)
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "show needs Pillow: install pillow, or ddref with its extra 'data'"
+        ) from error
+    shades, mapping = sheet(saved)
+    with whole_file(out) as file:
+        Image.fromarray(shades).save(file, format="PNG")
+    print(summary(saved))
+    print(f"wrote {out}: {mapping}")
+    return DONE
+
+
+def _info(options: argparse.Namespace) -> int:
+    if options.file is not None:
+        saved = files.load(options.file)
+        print(summary(saved))
+        print(json.dumps({"certificate": saved.certificate}, indent=1))
+        return DONE
+    print(f"ddref {__version__}, file format {files.FORMAT}")
+    system = f"{platform.system()} {platform.machine()}"
+    print(f"Python {platform.python_version()} on {system}")
+    for name, use in (
+        ("numpy", "needed"),
+        ("array-api-compat", "needed"),
+        ("scikit-learn", "distill, verify"),
+        ("pillow", "image folders, show"),
+        ("torch", "convolutional maps, GPU"),
+    ):
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "not installed"
+        print(f"{name:18} {found:14} {use}")
+    return DONE
+
+
+def _copy(options: argparse.Namespace) -> int:
+    from ..copying import copied
+
+    print(copied(options.names, numpy=options.numpy), end="")
+    return DONE
+
+
+# ---------------------------------------------------------------------- small parts
+
+
+def _scaling(wanted: str, data: Data) -> str | None:
+    if wanted == "auto":
+        return "global" if data.images else "columns"
+    return None if wanted == "none" else wanted
+
+
+def _note_constants(data: Data, progress: Progress) -> None:
+    constant = np.flatnonzero(data.X.max(axis=0) == data.X.min(axis=0))
+    if len(constant) and not data.images:
+        names = [data.columns[i] if data.columns else f"column {i}" for i in constant]
+        progress.note(
+            f"{len(constant)} constant columns, which no model uses: "
+            f"{shortened(', '.join(names))}"
+        )
+
+
+def _lam(values: list[str]) -> str | float | list[float]:
+    if values == ["auto"]:
+        return "auto"
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError as error:
+        raise ValueError(
+            f"--lam {' '.join(values)}: numbers, or auto, are needed"
+        ) from error
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _check_out(out: Path, ending: str, force: bool) -> None:
+    """Refuse a name that cannot be written before any work is done."""
+    if out.suffix != ending:
+        raise ValueError(f"{out}: the name of the file must end in {ending}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent} does not exist: make the folder first")
+    if out.exists() and not force:
+        raise FileExistsError(
+            f"{out} exists: pass --force to replace it, or another name"
+        )
+
+
+def _estimators() -> Any:
+    try:
+        from .. import estimator
+    except ImportError as error:
+        raise ImportError(
+            f"this needs scikit-learn ({error}): install scikit-learn, or ddref with "
+            "its extra 'sklearn'"
+        ) from error
+    return estimator

@@ -1,0 +1,188 @@
+"""What the commands print and draw."""
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from .. import files
+from .inputs import shortened, targets_of
+
+
+def summary(saved: files.Saved) -> str:
+    """What a file holds, as lines of text."""
+    m, d = saved.X_S.shape
+    certificate = saved.certificate or {}
+    lines = {
+        "distilled set": f"{m} points of {d} values, {saved.X_S.dtype}{_shape(saved)}",
+        "task": saved.task + _classes(saved),
+        "model": f"ridge regression {_model(saved)}",
+        "lam, lam_S": f"{saved.lam:.6g} on the data, {saved.lam_S:.6g} on the set",
+        "scaling": _scaling(saved),
+        "labels": f"from {saved.Y_S.min():.4g} to {saved.Y_S.max():.4g}",
+        **_certified(certificate),
+        "seed, written by": f"{saved.seed}, ddref {saved.version}",
+    }
+    return "\n".join(f"{name:23}{text}" for name, text in lines.items())
+
+
+def _shape(saved: files.Saved) -> str:
+    if not saved.image_shape:
+        return ""
+    return f", images of {' x '.join(map(str, saved.image_shape))}"
+
+
+def _classes(saved: files.Saved) -> str:
+    if saved.classes is None:
+        return ""
+    names = shortened(", ".join(saved.class_names or ()))
+    return f", {len(saved.classes)} classes: {names}"
+
+
+def _model(saved: files.Saved) -> str:
+    how = "with" if saved.fit_intercept else "without"
+    phi = saved.feature_map
+    on = "the columns"
+    if phi is not None:
+        sizes = f"{phi.input_dim} values, {phi.output_dim} features"
+        on = f"the features of {type(phi).__name__} ({sizes})"
+    return f"{how} an intercept on {on}"
+
+
+def _scaling(saved: files.Saved) -> str:
+    if saved.scaling == "global":
+        return f"(value - {saved.mean[0]:.6g}) / {saved.scale[0]:.6g}"
+    return {"none": "none", "columns": "each column by its mean and deviation"}[
+        saved.scaling
+    ]
+
+
+def _certified(certificate: dict[str, Any]) -> dict[str, str]:
+    """Lines about the certificate, as far as the file has its numbers."""
+    lines = {}
+    error, condition = map(certificate.get, ("relative_error", "condition"))
+    if error is not None and condition is not None:
+        lines["relative error"] = f"{error:.1e}, condition number {condition:.3g}"
+    distance, bound = map(certificate.get, ("distance", "lower_bound"))
+    if distance is not None:
+        lines["distance to samples"] = f"{distance:.3g}"
+        if bound is not None:
+            lines["distance to samples"] += (
+                f" (no exact set is nearer than {bound:.3g})"
+            )
+    changed, samples = map(certificate.get, ("decisions_changed", "samples"))
+    if changed is not None and samples is not None:
+        lines["decisions changed"] = f"{changed} of {samples:,} training samples"
+    return lines
+
+
+def comparison(
+    saved: files.Saved,
+    X: np.ndarray,
+    y: np.ndarray,
+    model: tuple[np.ndarray, np.ndarray],
+    small: tuple[np.ndarray, np.ndarray],
+    name: str,
+    options: argparse.Namespace,
+) -> str:
+    """One line about the two models on samples."""
+    Phi = files.features(saved, X)
+    P, P_S = (Phi @ W + b for W, b in (model, small))
+    Y, classes = targets_of(saved, y, options)
+    if classes is None:
+        total = np.sum((Y - Y.mean(axis=0)) ** 2) or 1.0
+        good, good_S = (f"{1 - np.sum((Y - A) ** 2) / total:.6f}" for A in (P, P_S))
+        said, after = "R^2", ""
+    else:
+        c, c_S = (np.argmax(scores, axis=1) for scores in (P, P_S))
+        good, good_S = (f"{np.mean(found == classes):.2%}" for found in (c, c_S))
+        said = "accuracy"
+        after = f"; {int(np.sum(c != c_S))} of {len(X):,} decisions differ"
+    return (
+        f"{f'{said} on {name}':23}{good} trained on the data, {good_S} on "
+        f"{len(saved.X_S)} points{after}"
+    )
+
+
+# -------------------------------------------------------------------------- pictures
+
+
+def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
+    """The points as one picture of bytes, and what its shades mean."""
+    tiles, zoom, mapping = _tiles(saved)
+    low, high = float(tiles.min()), float(tiles.max())
+    shades = np.rint(255 * (tiles - low) / ((high - low) or 1.0)).astype(np.uint8)
+    shades = np.repeat(np.repeat(shades, zoom, axis=1), zoom, axis=2)
+    if shades.ndim == 4 and shades.shape[3] == 1:
+        shades = shades[..., 0]
+    height, width = shades.shape[1] + 4, shades.shape[2] + 4
+    across = min(len(shades), max(1, 1200 // width)) if saved.image_shape else 1
+    down = -(-len(shades) // across)
+    size = (down * height + 4, across * width + 4, *shades.shape[3:])
+    picture = np.full(size, 255, dtype=np.uint8)
+    for i, tile in enumerate(shades):
+        top, left = 4 + i // across * height, 4 + i % across * width
+        picture[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    said = f"{mapping}; black is {low:.6g}, white {high:.6g}, the same for all points"
+    return picture, said
+
+
+def _tiles(saved: files.Saved) -> tuple[np.ndarray, int, str]:
+    """One tile a point, how much larger to draw it, and in which units it is."""
+    if saved.image_shape is not None:
+        tiles = saved.X_S.reshape(len(saved.X_S), *saved.image_shape)
+        if tiles.ndim == 4 and tiles.shape[3] not in (1, 3):
+            tiles = tiles.mean(axis=3)
+        return tiles, max(1, 96 // max(tiles.shape[1:3])), "in units of the data"
+    rows = (saved.X_S - saved.mean) / saved.scale
+    how = "scaled"
+    if saved.scaling == "none":
+        spread = rows.std(axis=0)
+        rows = (rows - rows.mean(axis=0)) / np.where(spread == 0, 1.0, spread)
+        how = "by its own spread"
+    zoom = max(1, min(24, 1200 // rows.shape[1]))
+    return rows[:, None, :], zoom, f"a line a point, a cell a column, {how}"
+
+
+# -------------------------------------------------------------------------- progress
+
+
+class Progress:
+    """Stages of long work on stderr: one line on a terminal, else a line a stage."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.terminal = quiet, sys.stderr.isatty()
+        self.start, self.shown = time.perf_counter(), 0.0
+        self.stage: str | None = None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal and not self.quiet and self.stage:
+            print(file=sys.stderr)
+
+    def __call__(
+        self, stage: str, done: int | None = None, total: int | None = None
+    ) -> None:
+        if self.quiet:
+            return
+        now = time.perf_counter() - self.start
+        soon = now - self.shown < 0.2 and done != total
+        if stage == self.stage and (not self.terminal or soon):
+            return
+        far = "" if done is None else f" {done:,} of {total:,}"
+        if self.terminal:
+            line = f"\r\x1b[K[{now:5.1f} s] {stage}{far}"
+            print(line, end="", file=sys.stderr, flush=True)
+        else:
+            print(f"[{now:5.1f} s] {stage}", file=sys.stderr, flush=True)
+        self.stage, self.shown = stage, now
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if not self.quiet:
+            clear = "\r\x1b[K" if self.terminal else ""
+            print(clear + text, file=sys.stderr, flush=True)

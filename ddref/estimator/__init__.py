@@ -1,0 +1,23 @@
+"""Distil your own data: scikit-learn estimators that carry an exact distilled set.
+
+`DistilledRidge` and `DistilledRidgeClassifier` fit ridge regression (on the columns, or
+on the features of a map of `ddref.maps`) and hold a small set that trains the same
+model: handed to scikit-learn's own `Ridge(alpha=lam_s_, fit_intercept=...)`, it gives
+`coef_` and `intercept_`. `Distiller` is what the two share.
+
+Two classes and not one that looks at `y`: whole numbers can be classes or measurements,
+and only you know which.
+"""
+
+from .estimators import DistilledRidge, DistilledRidgeClassifier, Distiller
+from .images import Images, displayed
+from .training import trained
+
+__all__ = [
+    "DistilledRidge",
+    "DistilledRidgeClassifier",
+    "Distiller",
+    "Images",
+    "displayed",
+    "trained",
+]

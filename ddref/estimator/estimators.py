@@ -1,0 +1,627 @@
+"""The two estimators, and what they share."""
+
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .. import files, intercept, recipe
+from ..arrays import Array, check_lam, norm
+from ..datasets import one_hot
+from ..distill import minimal_points
+from ..fourier import orthogonal_features
+from ..maps import Identity, leaky_relu_network
+from ..measure import relative_error
+from ..nearest import nearest_lower_bound
+from .images import Images, displayed
+from .points import noise, samples_to_start_from
+from .training import Training, by_validation, trained
+
+# Relative error asked for: where rounding would exceed it, a better conditioned set is
+# taken, a little farther from the samples.
+GOAL = {"float64": 2e-10, "float32": 2e-5}
+SOME = 8192  # rows on which predictions are compared on the way
+
+
+class ScaledMap:
+    """``phi((X - mean) / scale)``, with the pre-image in the units of X."""
+
+    def __init__(self, phi: Any, mean: Array, scale: Array) -> None:
+        self.phi, self.mean, self.scale = phi, mean, scale
+        self.output_dim = phi.output_dim
+
+    def __call__(self, X: Array) -> Array:
+        return self.phi((X - self.mean) / self.scale)
+
+    def range_scale(self, Phi: Array) -> Array:
+        """That of the map behind the scaling."""
+        return (
+            self.phi.range_scale(Phi)
+            if hasattr(self.phi, "range_scale")
+            else 1 + 0 * Phi[:, :1]
+        )
+
+    def preimage(self, Phi: Array, near: Array | None = None) -> Array:
+        """Rows in the units of X; values that need not move keep their bits."""
+        if near is None:
+            return self.phi.preimage(Phi) * self.scale + self.mean
+        start = (near - self.mean) / self.scale
+        Z = self.phi.preimage(Phi, start)
+        return array_namespace(Z).where(Z == start, near, Z * self.scale + self.mean)
+
+
+class Distiller(BaseEstimator):
+    """What the two estimators share: parameters, attributes, `as_images`, `save`.
+
+    Parameters
+    ----------
+    n_points : int, optional
+        Number of distilled points. Default: the fewest, rank(W) and one more with an
+        intercept: k for k classes with an intercept, 2 for one regression target.
+    feature_map : optional
+        None for the columns themselves; a map with a pre-image (`ddref.maps`);
+        "fourier" for d orthogonal random Fourier features, their bandwidth the root
+        mean squared distance of two samples; "network" for one orthogonal LeakyReLU
+        layer of width d. Features of an encoder of your own: pass them as X.
+    lam : float, sequence of float or "auto"
+        Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
+        `Ridge`). Of several values `select` chooses; "auto" are 25 values from 1e-10 to
+        100 times the largest eigenvalue of the features.
+    select : {"gcv", "loo", "validation"}
+        Generalised cross-validation, exact leave-one-out (both: squared error), or a
+        fifth of the samples held out (squared error, or errors of classification). The
+        largest of the best values is taken; then all samples count.
+    lam_s : float, optional
+        Regularisation to train on the distilled set with. Default: 1e-3 times the
+        largest times the smallest singular value of the centred distilled features:
+        scikit-learn's `Ridge` is accurate then, and labels stay close to the model's
+        predictions. With 0 they are the predictions; train with `LinearRegression`
+        then.
+    init : {"real", "noise", "orthonormal"} or array (m, d)
+        What the points are near to: samples, drawn evenly over classes or targets;
+        Gaussian noise; nothing, the best conditioned set; or rows of your own, in units
+        of X.
+    fit_intercept : bool
+        Whether the model has an unpenalised intercept.
+    scaling : {None, "columns", "global"}
+        What the penalty and the distances are measured in: X as it is; each column
+        minus its mean, over its standard deviation; or all by one mean and one
+        deviation (images). The set is in units of X again, and training on it begins
+        with the same scaling, `mean_` and `scale_`.
+    image_shape : tuple of int, optional
+        (height, width) or (height, width, channels) of a row, for `as_images`.
+    random_state : int, RandomState or None
+        Draws the samples, the noise, the weights of a map.
+    dtype : {"float64", "float32"}
+        The distilled set is stored in it, and its labels are computed after rounding.
+        The model is always trained in float64.
+    device : str, optional
+        "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
+        NumPy.
+
+    Attributes
+    ----------
+    X_distilled_ : ndarray (m, d)
+        In units of X.
+    y_distilled_ : ndarray (m,) or (m, k)
+        Labels: a column a target, or a column a class, in the order of `classes_`, with
+        values near 0 and 1.
+    lam_, lam_s_ : float
+        Of the original training, and of the training on the set.
+    coef_, intercept_ : ndarray
+        (k, p) and (k,), as scikit-learn's `Ridge` gives them, of the features where
+        there is a feature map or scaling; a row a class, also for two. (p,) and a
+        number where y has one dimension and holds targets.
+    certificate_ : Certificate of ddref.measure
+        Error after training on the set again, condition number, distance to the samples
+        and the bound no set can beat, decisions changed.
+    mean_, scale_ : ndarray (d,)
+        Scaling of the columns: 0 and 1 without.
+    lams_, lam_scores_ : ndarray
+        Where lam was chosen: the values tried and their scores, smaller is better.
+    feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
+
+    Raises
+    ------
+    TypeError
+        When made itself: take one of the two.
+    ValueError
+        In `fit`: fewer points than the model needs, a set that is not exact as stored,
+        unusable parameters.
+
+    Notes
+    -----
+    Book: thm-intercept, thm-nearest, eq-certificate. The certificate is for the arrays
+    as returned, after scaling is undone and after rounding to `dtype`. Where rounding
+    could cost more than 2e-10 (2e-5 in float32), a better conditioned set, a little
+    farther from the samples, is taken.
+
+    Examples
+    --------
+    >>> Distiller()
+    Traceback (most recent call last):
+        ...
+    TypeError: Distiller is what two estimators share: take DistilledRidge for
+    real-valued targets, DistilledRidgeClassifier for classes
+    """
+
+    def __init__(
+        self,
+        n_points: int | None = None,
+        *,
+        feature_map: Any = None,
+        lam: float | Sequence[float] | str = 1.0,
+        select: str = "gcv",
+        lam_s: float | None = None,
+        init: str | np.ndarray = "real",
+        fit_intercept: bool = True,
+        scaling: str | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: Any = 0,
+        dtype: str = "float64",
+        device: str | None = None,
+    ) -> None:
+        if type(self) is Distiller:
+            raise TypeError(
+                "Distiller is what two estimators share: take DistilledRidge for "
+                "real-valued targets, DistilledRidgeClassifier for classes"
+            )
+        self.n_points = n_points
+        self.feature_map = feature_map
+        self.lam = lam
+        self.select = select
+        self.lam_s = lam_s
+        self.init = init
+        self.fit_intercept = fit_intercept
+        self.scaling = scaling
+        self.image_shape = image_shape
+        self.random_state = random_state
+        self.dtype = dtype
+        self.device = device
+
+    # -------------------------------------------------------------------------- fitting
+
+    def _distil(self, X, Y, y):
+        """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None."""
+        self._check_parameters(X)
+        rng = check_random_state(self.random_state)
+        self.mean_, self.scale_ = self._scaling(X)
+        self.data_range_ = float(X.min()), float(X.max())
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.feature_map_ = self._map(X, int(rng.randint(2**31 - 1)))
+        self._report("features")
+        Phi, Y_ = self._features(X), self._array(Y)
+        if Phi.shape[0] != Y_.shape[0]:
+            raise ValueError(
+                f"the feature map gave {Phi.shape[0]} rows for {Y_.shape[0]} samples"
+            )
+        self._report("statistics")
+        W, b = self._train(Phi, Y_, y, rng)
+        self._report("distilling")
+        X_0, m = self._start(rng, X, Y, y, minimal_points(W))
+        found = recipe.distill(
+            self._scaled_map(),
+            W,
+            m=m,
+            near=None if X_0 is None else self._array(X_0),
+            lam_S=self.lam_s,
+            intercept=b if self.fit_intercept else False,
+            goal=GOAL[np.dtype(self.dtype).name],
+            like=Phi[:SOME, :],
+            dtype=np.dtype(self.dtype).name,
+        )
+        self._report("checking")
+        self.certificate_ = self._compared(found, W, b, Phi, X_0, y is not None)
+        self.X_distilled_ = _numpy(found.X_S).astype(self.dtype)
+        self.y_distilled_ = _numpy(found.Y_S).astype(self.dtype)
+        self.lam_s_, self.n_points_ = found.lam_S, m
+        self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
+        return self
+
+    def _compared(self, found, W, b, Phi, X_0, classes):
+        """The certificate with what it looks like on the training samples."""
+        Phi_S = self._features(_numpy(found.X_S))
+        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
+        xp, P, P_S = array_namespace(Phi), Phi @ W + b, Phi @ W_S + b_S
+        changed = xp.argmax(P, axis=1) != xp.argmax(P_S, axis=1)
+        certificate = found.certificate._replace(
+            prediction_error=relative_error(P_S, P),
+            decisions_changed=int(xp.sum(xp.astype(changed, xp.int64)))
+            if classes
+            else None,
+            samples=Phi.shape[0],
+        )
+        if isinstance(self.init, str) and self.init == "noise":
+            return certificate._replace(distance=None, input_distance=None)
+        if X_0 is None:
+            return certificate
+        Phi_0 = self._features(X_0)
+        rows = Phi_0
+        if self.fit_intercept and len(X_0) > 1:
+            rows = intercept.contrasts(Phi_0)
+        start, end = ((A - self.mean_) / self.scale_ for A in (X_0, _numpy(found.X_S)))
+        return certificate._replace(
+            lower_bound=nearest_lower_bound(rows, W) / (norm(Phi_0) or 1.0),
+            input_distance=relative_error(end, start),
+        )
+
+    def _check_parameters(self, X):
+        """Refuse parameters that need no data to be seen to be wrong."""
+        name = np.dtype(self.dtype).name if self.dtype is not None else ""
+        if name not in GOAL:
+            raise ValueError(f"dtype = {self.dtype!r} must be float64 or float32")
+        choices = {
+            "scaling": (None, "columns", "global"),
+            "select": ("gcv", "loo", "validation"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                *most, last = map(repr, allowed)
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r} must be {', '.join(most)} or "
+                    f"{last}"
+                )
+        if self.lam_s is not None:
+            check_lam(self.lam_s, "lam_s")
+        starts = ("real", "noise", "orthonormal")
+        if isinstance(self.init, str) and self.init not in starts:
+            raise ValueError(
+                f"init = {self.init!r} must be 'real', 'noise', 'orthonormal' or an "
+                "array (m, d)"
+            )
+        self.image_shape_ = None
+        if self.image_shape is None:
+            return
+        shape = tuple(operator.index(side) for side in self.image_shape)
+        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != X.shape[1]:
+            raise ValueError(
+                f"image_shape = {self.image_shape!r} must be (height, width) or "
+                f"(height, width, channels) with {X.shape[1]} values, the columns of X"
+            )
+        self.image_shape_ = shape
+
+    def _scaling(self, X):
+        """What is subtracted from each column, and what each is divided by."""
+        if self.scaling is None:
+            return np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.scaling == "global":
+            mean, std = float(X.mean()), float(X.std())
+            std = std if np.ptp(X) > 0 and std > 0 else 1.0
+            return np.full(X.shape[1], mean), np.full(X.shape[1], std)
+        std = X.std(axis=0)  # a constant column is divided by 1
+        varies = (np.ptp(X, axis=0) > 0) & (std > 0)
+        return X.mean(axis=0), np.where(varies, std, 1.0)
+
+    def _map(self, X, seed):
+        """The feature map to use; of the strings, the ones described above."""
+        phi, d = self.feature_map, X.shape[1]
+        if isinstance(phi, str):
+            like = None if self.device is None else self._array(np.zeros((1, 1)))
+            if phi == "fourier":  # the bandwidth: mean squared distance of two samples
+                spread = 2 * float((X.var(axis=0) / self.scale_**2).sum())
+                bandwidth = math.sqrt(spread) or 1.0
+                return orthogonal_features(d, d, bandwidth, seed=seed, like=like)
+            if phi == "network":
+                return leaky_relu_network([d, d], seed=seed, like=like)
+            raise ValueError(
+                f"feature_map = {phi!r} must be None, 'fourier', 'network', or a map "
+                "with a preimage"
+            )
+        if phi is not None and not (callable(phi) and hasattr(phi, "preimage")):
+            raise TypeError(
+                "feature_map must be None, 'fourier', 'network' or a map with a "
+                f"preimage (ddref.maps), got {type(phi).__name__}; of a frozen encoder "
+                "pass the features themselves as X"
+            )
+        return phi
+
+    def _scaled_map(self):
+        """The map from rows of X to features, scaling included."""
+        phi = Identity() if self.feature_map_ is None else self.feature_map_
+        if self.scaling is None:
+            return phi
+        return ScaledMap(
+            phi, *map(self._array, (self.mean_[None, :], self.scale_[None, :]))
+        )
+
+    def _features(self, X):
+        """Features of rows of X, in the library and on the device of the algebra."""
+        A = self._array(X)
+        if self.feature_map_ is None and self.scaling is None:
+            return A  # large data are not copied
+        try:
+            return self._scaled_map()(A)
+        except TypeError as error:
+            hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
+            hint = hint if self.device is None else ""
+            raise TypeError(f"feature_map: {error}{hint}") from error
+
+    def _array(self, A):
+        """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
+        A = np.ascontiguousarray(A, dtype=np.float64)
+        if self.device is None:
+            return A
+        import torch
+
+        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(
+            self.device
+        )
+
+    def _train(self, Phi, Y, y, rng):
+        """Ridge regression: W (p, k) and b (1, k); chooses lam where several are
+        given.
+        """
+        model = Training(Phi, Y, self.fit_intercept, self._report)
+        if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
+            self.lam_ = check_lam(self.lam)
+            return model.fit(self.lam_, classes=y is not None)
+        self.lams_ = self._grid(model)
+        if self.select == "validation":
+            self.lam_scores_ = by_validation(
+                Phi, Y, y, self.lams_, self.fit_intercept, rng
+            )
+        else:
+            self.lam_scores_ = model.scores(self.lams_, self.select)
+        if not np.isfinite(self.lam_scores_).any():
+            raise ValueError(
+                f"{self.select} has no finite score for any of lam = {self.lams_}; "
+                "use larger values"
+            )
+        best = self.lams_[self.lam_scores_ == self.lam_scores_.min()]
+        self.lam_ = float(best.max())
+        return model.fit(self.lam_, classes=y is not None)
+
+    def _grid(self, model):
+        if isinstance(self.lam, str):
+            if self.lam != "auto":
+                raise ValueError(
+                    f"lam = {self.lam!r} must be a number, a sequence of numbers, or "
+                    "'auto'"
+                )
+            return model.grid()
+        lams = np.array([check_lam(lam) for lam in self.lam])
+        if not len(lams):
+            raise ValueError("lam is an empty sequence")
+        return lams
+
+    def _start(self, rng, X, Y, y, rank):
+        """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
+        least = max(rank + bool(self.fit_intercept), 1)
+        own = None if isinstance(self.init, str) else self._own_points(X)
+        m = len(own) if own is not None and self.n_points is None else self.n_points
+        m = least if m is None else m
+        if isinstance(m, bool) or not isinstance(m, numbers.Integral):
+            raise TypeError(f"n_points must be an integer, got {m!r}")
+        if own is not None and len(own) != m:
+            raise ValueError(f"n_points = {m}, but init has {len(own)} rows")
+        if m < least:
+            why = " and an intercept" if self.fit_intercept else ""
+            raise ValueError(
+                f"n_points = {m} is too small: a model of rank {rank}{why} needs at "
+                f"least {least}; pass n_points={least} or None, or see ddref.frontier "
+                "for the best model of lower rank"
+            )
+        m = int(m)
+        if own is not None:
+            return own, m
+        if self.init == "orthonormal":
+            return None, m
+        if self.init == "noise":
+            return noise(
+                rng, X, self.scale_ if self.scaling is not None else None, m
+            ), m
+        return samples_to_start_from(rng, X, Y, y, m), m
+
+    def _own_points(self, X):
+        own = np.asarray(self.init, dtype=np.float64)
+        if own.ndim != 2 or own.shape[1] != X.shape[1] or not np.isfinite(own).all():
+            raise ValueError(
+                f"init must be a finite array (m, {X.shape[1]}), "
+                f"its shape is {own.shape}"
+            )
+        return own
+
+    # ---------------------------------------------------------------------------- using
+
+    def _scores(self, X):
+        """Predictions (n, k) of the model."""
+        check_is_fitted(self, "X_distilled_")
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return _numpy(self._features(X)) @ np.atleast_2d(self.coef_).T + np.atleast_1d(
+            self.intercept_
+        )
+
+    def transform_distilled(self) -> np.ndarray:
+        """The rows (m, p) that ridge regression is trained on.
+
+        They are ``phi((X_distilled_ - mean_) / scale_)``, and `X_distilled_` itself
+        where there is neither a feature map nor scaling. With `y_distilled_`, `lam_s_`
+        and `fit_intercept` any solver of ridge regression gives `coef_` and
+        `intercept_`: ``Ridge(alpha=lam_s_, fit_intercept=..., solver="svd")``, or for
+        ``lam_s=0`` ``LinearRegression``.
+        """
+        check_is_fitted(self, "X_distilled_")
+        if self.feature_map_ is None and self.scaling is None:
+            return self.X_distilled_
+        return _numpy(self._features(self.X_distilled_))
+
+    def as_images(
+        self,
+        image_shape: tuple[int, ...] | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+    ) -> Images:
+        """The distilled points as images of bytes, with the mapping to shades.
+
+        Parameters
+        ----------
+        image_shape : tuple of int, optional
+            (height, width) or (height, width, channels). Default: the parameter
+            `image_shape`.
+        value_range : (low, high), optional
+            Values shown as 0 and as 255; what is beyond is clipped, and its fraction
+            reported. ``data_range_`` shows them as the data would be. Default: the
+            smallest and largest value of all points, so that none is clipped.
+
+        Returns
+        -------
+        Images
+            `images` of uint8 (first axis: points), `low`, `high`, `clipped` and the
+            sentence `mapping`.
+
+        Raises
+        ------
+        ValueError
+            When no shape is known, or it has another number of values than a point.
+        """
+        check_is_fitted(self, "X_distilled_")
+        return displayed(
+            self.X_distilled_, image_shape or self.image_shape_, value_range
+        )
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        class_names: Sequence[str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write the distilled set to one `.npz` file, see `ddref.files`.
+
+        It holds all a colleague needs, and no pickle.
+
+        `class_names` are words for the classes, in the order of `classes_`; default:
+        the classes themselves.
+        """
+        check_is_fitted(self, "X_distilled_")
+        files.save(path, self._saved(class_names), overwrite=overwrite)
+
+    def _saved(self, class_names=None):
+        classes = getattr(self, "classes_", None)
+        if classes is not None and class_names is None:
+            class_names = [str(c) for c in classes]
+        Y_S = self.y_distilled_
+        return files.Saved(
+            X_S=self.X_distilled_,
+            Y_S=Y_S.reshape(len(Y_S), -1),
+            lam_S=float(self.lam_s_),
+            lam=float(self.lam_),
+            fit_intercept=bool(self.fit_intercept),
+            mean=self.mean_,
+            scale=self.scale_,
+            scaling=self.scaling or "none",
+            feature_map=files.plain(self.feature_map_),
+            image_shape=self.image_shape_,
+            value_range=self.data_range_,
+            task="regression" if classes is None else "classification",
+            classes=None if classes is None else np.asarray(classes),
+            class_names=None if classes is None else tuple(map(str, class_names)),
+            seed=self.seed_,
+            certificate={
+                name: value if value is None or math.isfinite(value) else None
+                for name, value in self.certificate_._asdict().items()
+            },
+        )
+
+    def _report(self, stage, done=None, total=None):
+        """Called at each stage of a fit, with how far it is; the command shows it."""
+
+
+class DistilledRidge(RegressorMixin, Distiller):
+    """Ridge regression on real-valued targets, and an exact distilled set of it.
+
+    Parameters and attributes: `Distiller`.
+
+    Notes
+    -----
+    Book: thm-intercept, thm-nearest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0])
+    >>> model = DistilledRidge(lam=2.0).fit(X, y)
+    >>> small = Ridge(alpha=model.lam_s_).fit(model.X_distilled_, model.y_distilled_)
+    >>> model.coef_.round(9), small.coef_.round(9)
+    (array([1.]), array([1.]))
+    >>> bool(abs(small.intercept_ - model.intercept_) < 1e-9)
+    True
+    """
+
+    def fit(self, X: Any, y: Any) -> "DistilledRidge":
+        """Train on X (n, d) and y (n,) or (n, k), and distil."""
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True
+        )
+        y = np.asarray(y, dtype=np.float64)
+        self._distil(X, y.reshape(len(y), -1), None)
+        if y.ndim == 1:
+            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+            self.y_distilled_ = self.y_distilled_[:, 0]
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions (n,) or (n, k)."""
+        scores = self._scores(X)
+        return scores[:, 0] if self.coef_.ndim == 1 else scores
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class DistilledRidgeClassifier(ClassifierMixin, Distiller):
+    """Classes by ridge regression on one-hot targets, and an exact distilled set.
+
+    Parameters and attributes: `Distiller`.
+
+    Notes
+    -----
+    Book: thm-intercept, thm-nearest.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = DistilledRidgeClassifier().fit(X, y)
+    >>> model.X_distilled_.shape, model.certificate_.exact
+    ((3, 4), True)
+    """
+
+    def fit(self, X: Any, y: Any) -> "DistilledRidgeClassifier":
+        """Train on X (n, d) and the classes y (n,), numbers or words, and distil."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"at least 2 classes are needed, y has 1 class: {self.classes_[0]!r}"
+            )
+        self._distil(X, one_hot(y, len(self.classes_)), y)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores (n, k); for two classes (n,), positive for the second."""
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes (n,)."""
+        scores = self._scores(X)
+        return self.classes_[np.argmax(scores, axis=1)]
+
+
+def _numpy(A):
+    return A if isinstance(A, np.ndarray) else A.detach().cpu().numpy()
