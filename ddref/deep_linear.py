@@ -36,6 +36,9 @@ from .arrays import (
 from .distill import carrier, labels
 from .nearest import condition_limit, spanning_rows, truncated
 
+# `forward` of what only holds layers: lists and tuples, nn.ModuleList, nn.Sequential
+PLAIN = ("", "_forward_unimplemented", "Sequential")
+
 
 class LinearMap(NamedTuple):
     """A linear network as one layer: features are ``X @ T + b``."""
@@ -56,8 +59,9 @@ class PointSet(NamedTuple):
 
 
 def product(layers: Iterable) -> LinearMap:
-    """The layers of a linear network multiplied out: ``(x A_1 + b_1) A_2 + b_2 = x T +
-    b``.
+    """The layers of a linear network multiplied out.
+
+    ``(x A_1 + b_1) A_2 + b_2 = x T + b``, for any number of layers.
 
     Parameters
     ----------
@@ -132,13 +136,13 @@ def points(
     m : int, optional
         Number of points. Default: the rows of `near` or `Y_S`, else the fewest.
     near : array (m, d), optional
-        Inputs to stay close to, for instance real images: the nearest that can carry
-        `W`, or well-conditioned ones a little farther.
+        Inputs to stay close to: the nearest that carry `W`, or well-conditioned ones a
+        little farther.
     Y_S : array (m, k), optional
-        Given labels. Default: free, those of `distill.labels` for the inputs found.
+        Given labels. Default: free, those of `distill.labels`.
     lam_S : float
         Regularisation that will be used to train on the set. With given labels at most
-        the bound of `distill.largest_lam`, and with biases 0.
+        `distill.largest_lam`, and with biases 0.
     max_condition : float, optional
         With `near`: largest condition number of the features. Default: as in `nearest`,
         or 100 times what the map makes of points of this size, where that is larger.
@@ -149,27 +153,21 @@ def points(
     Returns
     -------
     PointSet
-        `X_S` (m, d), `Y_S` (m, k), `lam_S`, and the condition number of the features.
+        `X_S` (m, d), `Y_S` (m, k), `lam_S`, and the condition number of the features:
+        1 up to the rounding of T for free points, no more than the map has dimensions.
 
     Raises
     ------
     ValueError, TypeError
-        When no set exists, with the hypothesis that fails: `W` leaves the row space of
-        the map; too few points; labels that cannot carry `W`, or that fix the constant
-        to a wrong value. When the set, retrained, misses `W` by more than rounding.
-
-    Warns
-    -----
-    UserWarning
-        When c is so small that ``rank(W)`` points exist only far out.
+        When no set exists, with the hypothesis that fails, or when training on it
+        misses `W` by more than rounding. UserWarning where c is so small that
+        ``rank(W)`` points exist only far out.
 
     Notes
     -----
     Book: thm-linear-no-bias, thm-linear-bias, thm-linear-labels. Source: corrects Chen,
-    Huang and Weng (2024), Thm 5.3. Without `near` and `Y_S`, and with at most as many
-    points as the map has dimensions, the features have condition number 1 up to the
-    rounding of T. Singular values of `T` up to max(d, p) * eps count as zero, and 100
-    times as much of `b` outside its row space.
+    Huang and Weng (2024), Thm 5.3. Singular values of `T` up to max(d, p) * eps count
+    as zero, and 100 times as much of `b` outside its row space.
 
     Examples
     --------
@@ -209,9 +207,7 @@ def points(
 
 
 class _Reached(NamedTuple):
-    """``X T + b = [A diag(s), beta 1] basis^T`` with ``A = X U + x_b``, which is
-    free.
-    """
+    """``X T + b = [A diag(s), beta 1] basis^T``, where ``A = X U + x_b`` is free."""
 
     T: Array  # (d, p)
     b: Array | None  # (1, p)
@@ -326,11 +322,11 @@ def _points_near(near, model, reached, max_condition):
         return 1 * near  # a copy: with labels zero, all inputs train W = 0
     A = near @ reached.U + reached.x_b
     size = number(xp.linalg.svdvals(A)[0])
-    limit, hint = _limit_near(size / math.sqrt(A.shape[0]), reached, max_condition)
+    limit = _limit_near(size / math.sqrt(A.shape[0]), reached, max_condition)
+    hint = f" (that of T is {number(s[0] / s[-1]):.3g}); pass a larger max_condition, "
+    hint += "or leave out near"
 
-    def inputs(
-        B,
-    ):  # what the map ignores stays, and what need not move, to the last bit
+    def inputs(B):  # what the map ignores stays, to the last bit
         return near + (B - A) @ reached.U.mT
 
     def condition(B):
@@ -396,19 +392,16 @@ def _rows_that_span(A, M, c):
 
 
 def _limit_near(size, reached, max_condition):
-    """Largest condition number of features of points of this size; and what to say."""
+    """Largest condition number of the features of points of this size."""
     if size == 0:
         raise ValueError("near is zero, it has no scale to keep; leave it out")
-    largest, smallest = number(reached.s[0]), number(reached.s[-1])
-    hint = f" (that of T is {largest / smallest:.3g}); pass a larger max_condition, or "
-    hint, limit = hint + "leave out near", condition_limit(reached.s, max_condition)
-    if (
-        max_condition is None
-    ):  # what the map makes of any such points is not their fault
-        constant = (reached.beta or smallest * size) / size
-        own = max(largest, constant) / min(smallest, constant)
-        limit = min(max(limit, 100 * own), 0.01 / eps_of(reached.s))
-    return limit, hint
+    limit = condition_limit(reached.s, max_condition)
+    if max_condition is not None:
+        return limit
+    # What the map makes of any points of this size is not held against them.
+    own = [size * number(reached.s[0]), size * number(reached.s[-1])]
+    own += [reached.beta] if reached.beta else []
+    return min(max(limit, 100 * max(own) / min(own)), 0.01 / eps_of(reached.s))
 
 
 # ---------------------------------------------------------------- points, labels given
@@ -566,21 +559,23 @@ def _check_constant_free(lam_S, free, outside, cut):
 
 def _check_constant(wrong, allowed, r, r_Y, among):
     """Refuse features whose constant is wrong; `among`: 1 is among the labels."""
-    if wrong > allowed:
-        raise ValueError(
-            "these labels do not allow the constant feature: it would have to be wrong "
-            f"by a fraction {wrong:.3g}. "
-            + (
-                "The labels contain the constant, 1 = Y_S a, and then W^T W a = W^T h "
-                "is needed (h: Phi_S h = 1 for all inputs); add a point whose label "
-                "makes 1 independent of them, such as one of label 0 ([I; 0]): "
-                f"{r + 1} points, or leave the labels free"
-                if among
-                else f"Y_S has rank {r_Y} and W has rank {r}: the closed form needs "
-                "equal ranks; project the labels onto the rows of W (Y_S W^+ W), or "
-                "leave them free"
-            )
+    if wrong <= allowed:
+        return
+    why = (
+        f"Y_S has rank {r_Y} and W has rank {r}: the closed form needs equal ranks; "
+        "project the labels onto the rows of W (Y_S W^+ W), or leave them free"
+    )
+    if among:
+        why = (
+            "The labels contain the constant, 1 = Y_S a, and then W^T W a = W^T h is "
+            "needed (h: Phi_S h = 1 for all inputs); add a point whose label makes 1 "
+            f"independent of them, such as one of label 0 ([I; 0]): {r + 1} points, or "
+            "leave the labels free"
         )
+    raise ValueError(
+        "these labels do not allow the constant feature: it would have to be wrong by "
+        f"a fraction {wrong:.3g}. {why}"
+    )
 
 
 def _check_layer(i, A, c, T, b):
@@ -610,14 +605,10 @@ def _weights_and_biases(layers, name):
     elif isinstance(layers, tuple) and len(layers) == 2 and _is_row(layers[1]):
         A, bias = layers
         yield A, bias if bias is None or bias.ndim == 2 else bias.reshape(1, -1)
-    elif hasattr(layers, "__iter__") and kind in ("", "Sequential"):
+    elif hasattr(layers, "__iter__") and kind in PLAIN:
         for i, layer in enumerate(layers):  # as forward does: what comes twice, twice
             yield from _weights_and_biases(layer, f"{name} {i}")
-    elif kind not in (
-        "Identity",
-        "Flatten",
-        "Dropout",
-    ):  # these, in eval mode, do nothing
+    elif kind not in ("Identity", "Flatten", "Dropout"):  # no layers, when evaluated
         raise TypeError(
             f"{name} is {type(layers).__name__}, which is not linear; give matrices, "
             "pairs (A, b) or nn.Linear"
