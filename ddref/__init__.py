@@ -8,7 +8,7 @@ Modules are loaded on first use, so that ``import ddref`` needs neither PyTorch 
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")  # of the module estimator
 __all__ = [
     *_ESTIMATORS,

@@ -1,11 +1,11 @@
-"""``ddref copy nearest.nearest > nearest.py``: a function and all it needs, in one
-file.
+"""``ddref copy nearest.nearest``: a function and all it needs, in one file.
 
 The file begins with licence, version and address, then come the function asked for,
 what it needs from the package, and the checks of the ground. It is put together from
-the sources, read as syntax trees; nothing is executed. Comments, docstrings and code
-are those of the package, but for imports of its own files, which go, and for names that
-two files define: the later one becomes ``file_name``.
+the sources, read as syntax trees; nothing is executed. Text and comments are those of
+the package. What changes: imports of its own files go; of names that two files define
+the later one becomes ``file_name``; docstrings of what is needed end before their
+sections, which are in the reference.
 """
 
 import ast
@@ -238,13 +238,39 @@ class Part(NamedTuple):
         ]
 
     def names(self) -> dict[str, tuple[str, str]]:
-        """The names it uses of the file around it or imports inside of it, and the file
-        and the name there where these come from.
+        """The names it uses of the file around it or imports inside of it, ``krr.fit``
+        for what it uses of a whole file, and the file and the name there where these
+        come from.
         """
-        found = {name: (self.source.name, name) for name in _globals(self.text)}
+        ours = dict(self.source.ours)
         for inner in self.imports():
-            found.update(_from_package(self.source, inner))
+            ours.update(_from_package(self.source, inner))
+        found = {}
+        for name in {*_globals(self.text), *(ours.keys() - self.source.ours.keys())}:
+            file, there = ours.get(name, (self.source.name, name))
+            if name in ours and (whole := _as_file(file, there)):
+                for node in ast.walk(self.node):
+                    if isinstance(node, ast.Attribute) and name == _dotted(node.value):
+                        found[f"{name}.{node.attr}"] = whole, node.attr
+            else:
+                found[name] = file, there
         return found
+
+
+def _as_file(file: str, name: str) -> str | None:
+    """The file that a name of `file` stands for, where it stands for a whole file."""
+    whole = path_of(f"{file}.{name}") and f"{file}.{name}"
+    if whole and file != PACKAGE.name:
+        with contextlib.suppress(LookupError):  # kip.train, a function of kip/train.py
+            return definition(file, name) and None
+    return whole or None
+
+
+def _dotted(node: ast.AST) -> str:
+    """A name, or what is taken of a name, as text; empty for anything else."""
+    if isinstance(node, ast.Attribute):
+        return (before := _dotted(node.value)) and f"{before}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 @functools.cache
@@ -296,8 +322,8 @@ def _used_at_once(node: ast.stmt) -> tuple[list[str], set[str]]:
     called = [part.func for part in inner if isinstance(part, ast.Call)]
     called += getattr(node, "decorator_list", [])
     return (
-        list(dict.fromkeys(part.id for part in inner if isinstance(part, ast.Name))),
-        {part.id for part in called if isinstance(part, ast.Name)},
+        list(dict.fromkeys(filter(None, map(_dotted, inner)))),
+        set(filter(None, map(_dotted, called))),
     )
 
 
@@ -348,12 +374,6 @@ class Closure:
             try:
                 source, there = definition(file, there)
             except LookupError:
-                whole = ".".join(read(file).ours.get(there, (file, there)))
-                if path_of(whole):
-                    raise LookupError(
-                        f"{part.source.name} imports the file {whole}, not names one "
-                        "by one: it cannot be copied"
-                    ) from None
                 continue  # a name of Python itself
             found[name] = Part(source, source.here[there]), there
         self.names[part.key] = found
@@ -585,14 +605,11 @@ def _rewritten(
             f"{part.source.name} has {both.pop()} as a function and as an argument: it "
             "cannot be copied together with another function of this name"
         )
-    for node in sorted(
-        (node for node in ast.walk(part.node) if isinstance(node, ast.Name)),
-        key=lambda node: (node.lineno, -node.col_offset),
-    ):
-        if node.id in new:
-            line = lines[node.lineno].encode()
-            before, after = line[: node.col_offset], line[node.end_col_offset :]
-            lines[node.lineno] = (before + new[node.id].encode() + after).decode()
+    places = [node for node in ast.walk(part.node) if _dotted(node) in new]
+    for node in sorted(places, key=lambda node: (node.lineno, -node.col_offset)):
+        line = lines[node.lineno].encode()
+        before, after = line[: node.col_offset], line[node.end_col_offset :]
+        lines[node.lineno] = (before + new[_dotted(node)].encode() + after).decode()
     number = part.node.lineno
     if isinstance(part.node, ast.FunctionDef | ast.ClassDef):
         name = emitted[part.source.name, part.node.name]

@@ -247,7 +247,7 @@ def features(
     lam_S = check_lam(lam_S, "lam_S")
     D = carrier(W, Y_S, Z)
     svd = model_svd(D, rtol)
-    _warn_cut(D, svd, Y_S, W)
+    _warn_cut_of_carrier(D, svd, Y_S, W)
     t = larger_root(svd.s, lam_S, "" if Z is None else " (and Z by its inverse)")
     if signs is not None:
         t = _on_branches(t, lam_S, signs)
@@ -348,12 +348,13 @@ def check_span(
 
     What may be missing is `span_tol`, or what rounding explains at this `condition`
     number (default: that of the rows), and what lies below the rank cutoff of `W`.
+    ValueError with the fraction that is missing.
     """
     condition = svd.condition if condition is None else condition
     given = explained(W, condition) if span_tol is None else span_tol
     span_tol = check_lam(given, "span_tol")
     missing = relative(svd.outside(W), W)
-    if missing > span_tol and _lost(W, svd.outside, span_tol, condition):
+    if missing > span_tol and _beyond_rank_cutoff(W, svd.outside, span_tol, condition):
         r = minimal_points(W)
         centring = (", centred", " with an intercept", " after centring")
         rows, model, span = centring if centred else ("", "", "")
@@ -380,7 +381,7 @@ def _check_carried(W: Array, Y_S: Array, Y_pinv: Array, svd: ThinSVD) -> None:
 
     missing = relative(missed(W), W)
     allowed = explained(W, svd.condition)
-    if missing > allowed and _lost(W, missed, allowed, svd.condition):
+    if missing > allowed and _beyond_rank_cutoff(W, missed, allowed, svd.condition):
         raise ValueError(
             f"the labels cannot carry W: a fraction {missing:.3g} of it is lost in W "
             f"Y_S^+ Y_S (at most {allowed:.2g} is allowed); Y_S has {Y_S.shape[0]} "
@@ -389,7 +390,7 @@ def _check_carried(W: Array, Y_S: Array, Y_pinv: Array, svd: ThinSVD) -> None:
         )
 
 
-def _lost(
+def _beyond_rank_cutoff(
     W: Array, missed: Callable[[Array], Array], allowed: float, condition: float
 ) -> bool:
     """Whether a set misses more of W than what W's own rank cutoff takes for zero.
@@ -435,7 +436,7 @@ def _on_branches(t_plus: Array, lam_S: float, signs: Sequence[int]) -> Array:
     return t
 
 
-def _warn_cut(D: Array, svd: ThinSVD, Y_S: Array, W: Array) -> None:
+def _warn_cut_of_carrier(D: Array, svd: ThinSVD, Y_S: Array, W: Array) -> None:
     """Warn when the rank cutoff of D took more than the rounding of D Y_S from W."""
     lost = norm(D @ Y_S - (svd.U * svd.s) @ (svd.Vh @ Y_S))
     if lost > 100 * eps_of(W) * norm(D) * norm(Y_S):

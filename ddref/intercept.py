@@ -138,7 +138,7 @@ def labels(
     array([[5.],
            [9.]])
     """
-    b = _row(b)
+    b = _as_row(b)
     check_arrays(Phi_S=Phi_S, W=W, b=b)
     check_shapes(Phi_S=(Phi_S, "mp"), W=(W, "pk"), b=(b, "1k"))
     lam_S = check_lam(lam_S, "lam_S")
@@ -247,7 +247,7 @@ def exact_set(
     >>> fit(Phi_S, Y_S, lam_S).W.round(12)
     array([[2.]])
     """
-    b = _row(b)
+    b = _as_row(b)
     check_arrays(Phi_0=Phi_0, W=W, b=b)
     check_shapes(Phi_0=(Phi_0, "mp"), W=(W, "pk"), b=(b, "1k"))
     _check_enough_rows(Phi_0, minimal_points(W, rtol=rtol))
@@ -319,6 +319,6 @@ def _check_enough_rows(Phi_0: Array, r: int) -> None:
         )
 
 
-def _row(b: Array) -> Array:
+def _as_row(b: Array) -> Array:
     """An intercept (k,) as (1, k)."""
     return b.reshape(1, -1) if getattr(b, "ndim", 2) == 1 else b

@@ -105,7 +105,7 @@ def nearest(
     array([[1., 0.]])
     """
     Q = _svd_of_model(Phi_0, W, rtol).U
-    W = Q @ (Q.mT @ W)
+    W = Q @ (Q.mT @ W)  # without what is below its rank cutoff
     limit = condition_limit(Phi_0, max_condition)
 
     def condition(Phi_S: Array) -> float:
@@ -286,7 +286,7 @@ def nearest_pseudoinverse(
     check_arrays(Phi_0=Phi_0, W=W, Y_S=Y_S)
     check_shapes(Phi_0=(Phi_0, "mp"), W=(W, "pk"), Y_S=(Y_S, "mk"))
     lam_S = check_lam(lam_S, "lam_S")
-    Z = thin_svd(Phi_0, 0.0 if lam_S else None).pinv(lam_S)
+    Z = thin_svd(Phi_0).pinv(lam_S)  # of what is rounding the larger root is huge
     Phi_S = features(W, Y_S, lam_S, Z=Z)
     _check_trained(Phi_S, Y_S, lam_S, W, max_error)
     return Phi_S
@@ -346,9 +346,11 @@ def truncated(
     array([[1., 0.]])
     """
     xp = array_namespace(A)
+    (m, p), r = A.shape, Q.shape[1]
+    c = min(m if rows is None else rows, p) - r
     U, s, V = outside(A, Q)
-    c = min(A.shape[0] if rows is None else rows, A.shape[1]) - Q.shape[1]
-    dropped, U, s, V = s[c:], U[:, :c], s[:c], V[:, :c]
+    dropped = s[c:]
+    U, s, V = U[:, :c], s[:c], V[:, :c]
     B = A @ Q @ Q.mT + (U * s) @ V.mT if bool(xp.any(dropped > 0)) else 1 * A
     return B, U, s, V
 

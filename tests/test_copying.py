@@ -280,6 +280,17 @@ def test_public_functions_of_one_name_are_told_apart(package):
     assert found["labels"](1) == 11 and found["labels"](9) == 81
 
 
+def test_what_a_file_uses_of_another_file_as_a_whole_is_followed(package):
+    run = package(
+        a="from . import b, maps as m\n\nKIND = m.Linear\n\n\ndef fit(x):\n    return b.fit(x) + KIND.one\n",
+        b="def fit(x):\n    return 2 * x\n",
+        maps__in____init__="from .linear import Linear\n",
+        maps__in__linear="class Linear:\n    one = 1\n",
+    )
+    found, text = run("a.fit")
+    assert found["fit"](3) == 7 and "    return b_fit(x) + KIND.one" in text
+
+
 def test_annotations_are_defined_even_where_only_a_type_checker_sees_them(package):
     run = package(
         a="from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from .b import Map\n\n\n"
@@ -310,7 +321,6 @@ def test_the_sections_of_what_is_needed_stay_in_the_reference(package):
     "a, message",
     [
         ("from .b import b\ndef _same(): return 1\ndef asked(): return b(), _same()", "_same"),
-        ("from . import b\ndef asked(): return b.b()", "one by one"),
         ("import json as m\nfrom .b import b\ndef asked(): return b(), m", "import m differently"),
     ],
 )

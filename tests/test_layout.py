@@ -1,7 +1,9 @@
-"""The shape of the repository: rooms stand alone, names in the text exist, nothing foreign is committed."""
+"""The shape of the repository: what stands on what, names in the text exist, nothing foreign is committed."""
 
 import ast
+import contextlib
 import functools
+import graphlib
 import importlib
 import os
 import re
@@ -14,14 +16,27 @@ import nbformat
 import pytest
 import yaml
 
+from ddref import copying
+
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 
-# Files that put rooms together may import them; every other file of ddref/ is a room.
-COMPOSING = {"__init__", "__main__", "datasets", "recipe", "estimator", "files", "kip", "distributed"}
-ROOMS = sorted(path for path in (ROOT / "ddref").glob("*.py") if path.stem not in COMPOSING)
-TORCH_ROOMS = {"conv", "nonsurjective"}  # rooms that need gradients or convolutions, and say so
+# What stands on what: a file or folder of ddref/ imports from the floors below it. On one floor nothing imports
+# sideways, but for what SIDEWAYS names.
+FLOORS = (
+    {"arrays", "npz", "copying"},
+    {"distill", "nearest", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "measure", "spectrum"}
+    | {"maps", "nonsurjective", "datasets", "kip"},
+    {"krr", "deep_linear", "statistics", "privacy"},
+    {"recipe", "files"},
+    {"estimator"},
+    {"command"},
+    {"__init__", "__main__"},
+)
+SIDEWAYS = {("nearest", "distill"), ("intercept", "distill")}
+COMPOSING = {"recipe", "files", "estimator", "command"}  # may import a file whole: `krr.fit` beside `intercept.fit`
+ALGEBRA = sorted((FLOORS[0] | FLOORS[1] | FLOORS[2] | {"recipe"}) - {"kip", "privacy"})  # no PyTorch, no scikit-learn
 
 # What the paper numbers; the map has a row for each.
 PAPER = (
@@ -72,15 +87,159 @@ def labels(text):
     return {label for pattern in written for label in re.findall(pattern, text, re.MULTILINE)}
 
 
-# -- rooms
+# -- what stands on what
 
-ALONE = """
-import doctest, sys
+
+def sources(root=ROOT):
+    """The files of the package, as a dictionary of their syntax trees by path below ddref/."""
+    return {
+        path.relative_to(root / "ddref"): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((root / "ddref").rglob("*.py"))
+    }
+
+
+def imported(path, tree):
+    """What a file imports of the package, inside of functions too: (module, name) pairs; module as a tuple of
+    names below ddref/, name None for `import ddref.module`."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                folder = path.parts[:-1]
+                module = folder[: len(folder) - node.level + 1] + module
+            elif module[:1] != ("ddref",):
+                continue
+            else:
+                module = module[1:]
+            found += [(module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+            found += [(name[1:], None) for name in names if name[0] == "ddref"]
+    return found
+
+
+def is_file(module, trees):
+    path = Path(*module) if module else Path()
+    return path.with_suffix(".py") in trees or path / "__init__.py" in trees
+
+
+def unit(path):
+    """The file or folder directly in ddref/ that a path belongs to."""
+    return path.with_suffix("").parts[0]
+
+
+def arrows(trees):
+    """Pairs of files and folders of ddref/ of which the first imports from the second."""
+    found = set()
+    for path, tree in trees.items():
+        for module, name in imported(path, tree):
+            target = module[0] if module else name
+            if target and is_file((target,), trees) and target != unit(path):
+                found.add((unit(path), target))
+    return found
+
+
+def floor(name):
+    return next((number for number, names in enumerate(FLOORS) if name in names), None)
+
+
+def upwards(found):
+    """The arrows that lead up, or sideways where they must not."""
+    return sorted(
+        (a, b) for a, b in found if floor(b) > floor(a) or floor(b) == floor(a) and (a, b) not in SIDEWAYS
+    )
+
+
+def circle(trees):
+    """Files that import each other in a circle, within a folder too; None where there is none."""
+    graph = {}
+    for path, tree in trees.items():
+        if path.name != "__init__.py":
+            for module, name in imported(path, tree):
+                with contextlib.suppress(LookupError):
+                    whole = module + (name,) if name and is_file(module + (name,), trees) else None
+                    file = ".".join(("ddref", *module))
+                    target = ".".join(("ddref", *whole)) if whole else copying.definition(file, name)[0].name
+                    graph.setdefault(".".join(("ddref", *path.with_suffix("").parts)), set()).add(target)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+
+
+def test_every_file_is_on_a_floor():
+    assert {unit(path) for path in sources()} <= set().union(*FLOORS)
+
+
+def test_nothing_imports_upwards():
+    assert upwards(arrows(sources())) == []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle(sources()) is None
+
+
+def test_an_import_upwards_and_a_circle_are_found():
+    trees = {
+        Path("arrays.py"): ast.parse("def f():\n    from .krr import fit"),
+        Path("krr.py"): ast.parse("from . import arrays"),
+        Path("gauge.py"): ast.parse("from ddref.distill import labels"),
+        Path("distill.py"): ast.parse(""),
+        Path("maps/linear.py"): ast.parse("import ddref.krr\nfrom ..arrays import norm"),
+    }
+    assert upwards(arrows(trees)) == [("arrays", "krr"), ("gauge", "distill"), ("maps", "krr")]
+    trees = {Path("krr.py"): ast.parse("from . import gauge"), Path("gauge.py"): ast.parse("from . import krr")}
+    assert set(circle(trees)) == {"ddref.krr", "ddref.gauge"}
+
+
+def strange_imports(trees):
+    """Imports that are not relative, not of names one by one, or of a private name; as sentences."""
+    found = []
+    for path, tree in trees.items():
+        whole = {}
+        for node in ast.walk(tree):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            if any(module.split(".")[0] == "ddref" for module in modules):
+                found.append(f"{path}: {ast.unparse(node)} is not relative")
+        for module, name in imported(path, tree):
+            if name and name.startswith("_") and not name.startswith("__"):
+                found.append(f"{path}: {name} of {'.'.join(module)} is private")
+            if name == "*":
+                found.append(f"{path}: imports everything of {'.'.join(module)}")
+            if name and is_file((*module, name), trees):
+                whole[name] = module
+                if unit(path) not in COMPOSING and path.name not in ("__init__.py", "__main__.py"):
+                    if not any(name == inner.stem for inner in trees if inner.parts[:-1] == (*module, name)):
+                        found.append(f"{path}: imports the file {name}, not names one by one")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+                if node.attr.startswith("_") and not node.attr.startswith("__"):
+                    found.append(f"{path}: {ast.unparse(node)} is private")
+    return found
+
+
+def test_names_are_imported_relatively_one_by_one_and_none_is_private():
+    assert strange_imports(sources()) == []
+
+
+def test_a_strange_import_is_found():
+    trees = {
+        Path("krr.py"): ast.parse("from ddref.arrays import norm\nfrom .arrays import _each\nfrom . import arrays"),
+        Path("recipe.py"): ast.parse("from . import arrays\narrays._each\narrays.norm"),
+        Path("arrays.py"): ast.parse("import math\nfrom math import _private"),
+    }
+    found = strange_imports(trees)
+    assert len(found) == 4 and "recipe.py: arrays._each is private" in found
+
+
+WITHOUT = """
+import sys
 
 class Absent:
-    names = set({absent!r})
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in self.names:
+        if name.partition(".")[0] in {absent!r}:
             raise ImportError(f"{{name}} is not here")
 
 sys.meta_path.insert(0, Absent())
@@ -88,81 +247,46 @@ sys.path.insert(0, {folder!r})
 """
 
 
-def python(code, folder, absent):
-    """Run `code` in a new Python that sees `folder`, and to which the modules `absent` are not installed."""
+def python(code, absent):
+    """Run `code` in a new Python to which the modules `absent` are not installed."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    code = ALONE.format(folder=str(folder), absent=sorted(absent)) + code
+    code = WITHOUT.format(folder=str(ROOT), absent=set(absent)) + code
     command = [sys.executable, "-I", "-c", code]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-
-@pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.stem)
-def test_a_room_copied_alone_imports_and_its_examples_run(room, tmp_path):
-    (tmp_path / room.name).write_bytes(room.read_bytes())
-    absent = {"ddref", "sklearn", *(() if room.stem in TORCH_ROOMS else ("torch",))}
-    examples = "\nfailed, tried = doctest.testmod(room)\nsys.exit(bool(failed) or not tried)"
-    done = python(f"import {room.stem} as room" + examples, tmp_path, absent)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_a_room_that_imports_a_sibling_or_torch_would_be_caught(tmp_path):
-    for line in ("from ddref import krr", "import torch", "import sklearn.linear_model"):
-        (tmp_path / "room.py").write_text(line)
-        assert "is not here" in python("import room", tmp_path, {"ddref", "sklearn", "torch"}).stderr
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_the_package_and_its_algebra_import_without_torch_and_scikit_learn():
-    rooms = "".join(f"\nddref.{path.stem}" for path in ROOMS if path.stem not in TORCH_ROOMS)
-    done = python("import ddref" + rooms + "\nddref.datasets", ROOT, {"torch", "sklearn", "pooch", "tqdm"})
+    here = [name for name in ALGEBRA if is_file((name,), sources())]
+    code = "".join(f"\nimport ddref.{name}" for name in here) + "\nfrom ddref.nonsurjective import generic_count"
+    absent = {"torch", "sklearn", "pooch", "tqdm", "PIL", "dask", "matplotlib"}
+    done = python(code, absent)
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    done = python("import ddref; print(sorted({'numpy', 'torch', 'sklearn'} & set(sys.modules)))", ROOT, ())
+    done = python("import ddref; print(sorted({'numpy', 'torch', 'sklearn'} & set(sys.modules)))", ())
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("room", ROOMS, ids=lambda path: path.stem)
-def test_a_room_imports_no_sibling(room):
-    for node in ast.walk(ast.parse(room.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and (node.module or "").partition(".")[0] != "ddref", ast.unparse(node)
-        if isinstance(node, ast.Import):
-            assert all(alias.name.partition(".")[0] != "ddref" for alias in node.names), ast.unparse(node)
-
-
-def test_the_input_checks_are_the_same_in_every_room_that_has_them():
-    blocks = {}
-    for path in ROOMS:
-        text = path.read_text(encoding="utf-8")
-        assert text.count("# -- input checks") == text.count("# -- end of input checks") <= 1, path.name
-        if "# -- input checks" in text:
-            blocks[path.name] = text[text.index("# -- input checks") : text.index("# -- end of input checks")]
-    first = next(iter(blocks))
-    for name, block in blocks.items():
-        assert block == blocks[first], f"the input checks of {name} and {first} differ"
-    assert len(blocks) >= 2
 
 
 # -- names in the text
 
 
 def cited_labels():
-    """The labels that docstrings cite, as (room, label): a line `Book: thm-name.` or `Book: a, b.`"""
+    """The labels that docstrings cite, as (file, label): a line `Book: thm-name.` or `Book: a, b.`"""
     cited = []
-    for path in sorted((ROOT / "ddref").glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
             documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             text = (ast.get_docstring(node) or "") if documented else ""
             for names in re.findall(r"^\s*Book: ([\w-]+(?:, [\w-]+)*)", text, re.MULTILINE):
-                cited += [(path.name, label) for label in names.split(", ")]
+                cited += [(path.as_posix(), label) for label in names.split(", ")]
     return cited
 
 
 def test_labels_cited_in_docstrings_exist_in_the_book():
     known = set().union(*map(labels, markdown().values()))
     assert cited_labels()
-    assert [(room, label) for room, label in cited_labels() if label not in known] == []
+    assert [(file, label) for file, label in cited_labels() if label not in known] == []
 
 
 def test_each_way_to_write_a_label_is_read():
@@ -171,11 +295,16 @@ def test_each_way_to_write_a_label_is_read():
 
 
 def resolve(name):
-    """Whether `ddref.room.function` names something."""
-    module, *attributes = name.split(".")[1:]
-    found = importlib.import_module(f"ddref.{module}")
-    for attribute in attributes:
-        found = getattr(found, attribute)
+    """What `ddref.maps.linear.Linear.preimage` names; ImportError or AttributeError where that is nothing."""
+    head, *rest = name.split(".")
+    found = importlib.import_module(head)
+    for part in rest:
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            if not hasattr(found, "__path__"):
+                raise
+            found = importlib.import_module(f"{found.__name__}.{part}")
     return found
 
 
@@ -220,6 +349,14 @@ def test_the_map_has_a_row_for_everything_the_paper_numbers():
     rows = [line.split("|") for line in text.splitlines()]
     entries = "\n".join(row[1] for row in rows if len(row) > 3)
     assert [item for item in PAPER if not re.search(rf"\b{re.escape(item)}(?![\d.]*\d)", entries)] == []
+
+
+def test_the_reference_lists_every_file_with_public_functions():
+    text = (ROOT / "chapters/api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"automodule:: (ddref[\w.]*)", text))
+    files = {f"ddref.{name}".rpartition(".")[0] for name in copying.public()}
+    assert {file for file in files if not {file, file.rpartition(".")[0]} & listed} == set()
+    assert {module for module in listed if copying.path_of(module) is None} == set()
 
 
 # -- the repository

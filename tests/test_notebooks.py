@@ -97,6 +97,26 @@ def test_the_chapter_was_saved_by_the_tool(chapter):
     assert nbformat.writes(notebooks.tidy(notebooks.read(chapter)), version=4) + "\n" == saved
 
 
+def listings(notebook):
+    """The numbers of functions that a chapter shows whole, and of fragments of package code."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    whole = re.findall(r"^[:`]{3,}\{listing\}(.*)$", text, re.MULTILINE)
+    fragments = re.findall(r"^[:`]{3,}\{literalinclude\} *\S*ddref/", text, re.MULTILINE)
+    return sum(len(names.split()) for names in whole), len(fragments)
+
+
+def test_four_in_five_listings_are_whole_functions():
+    counts = [listings(notebooks.read(path)) for path in CHAPTERS]
+    whole, fragments = map(sum, zip(*counts, strict=True))
+    assert whole >= 4 * fragments, f"{whole} whole functions, {fragments} fragments"
+
+
+def test_whole_functions_and_fragments_are_counted():
+    shown = ":::{listing} ddref.krr.path ddref.krr.fit\n:::\n```{listing} ddref.krr.fit\n```\n"
+    part = ":::{literalinclude} ../ddref/krr.py\n:pyobject: fit\n:::\n"
+    assert listings(new_notebook(cells=[new_markdown_cell(shown + part)])) == (3, 1)
+
+
 def test_the_chapter_keeps_the_habits_of_the_book(chapter):
     assert habits_broken(notebooks.read(chapter)) == []
 
@@ -167,12 +187,16 @@ def book(tmp_path):
         "ddref/__init__.py": "",
         "ddref/krr.py": '"""Ridge."""\n\n\ndef fit(x):\n    """Fit."""\n    return x  # the answer\n',
         "ddref/other.py": "VALUE = 1\n",
+        "ddref/ground.py": "ONE = 1\n",
+        "ddref/maps/__init__.py": "from .linear import Linear\n",
+        "ddref/maps/linear.py": "from ..ground import ONE\n\n\nclass Linear:\n    size = ONE\n",
+        "ddref/maps/deep/__init__.py": "from ...ground import ONE\n",
         "ddref/book.mplstyle": "font.size: 12\n",
         "results/mnist.json": "{}",
     }
     (tmp_path / "chapters").mkdir()
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     cells = [new_markdown_cell("# Title"), *cells_of("from ddref.krr import fit", "print(fit(1))  # one")]
     return tmp_path, new_notebook(cells=cells)
@@ -245,6 +269,25 @@ def test_each_way_to_import_a_room_counts(book, source):
     book[1].cells[2].source = source
     before, after = stamps(book, edit("ddref/other.py", "1", "2"))
     assert (before != after) == ("ddref" in source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from ddref.maps import Linear",
+        "from ddref import maps",
+        "from ddref.maps.linear import Linear",
+        "import ddref\nddref.maps.Linear",
+        "import ddref.maps.linear",
+    ],
+)
+@pytest.mark.parametrize("name", ["ddref/maps/linear.py", "ddref/maps/__init__.py", "ddref/ground.py"])
+def test_a_folder_counts_whole_with_what_its_files_import(book, source, name):
+    book[1].cells[2].source = source
+    before, after = stamps(book, lambda root, _: (root / name).write_text("NEW = 1\n"))
+    assert before != after
+    before, after = stamps(book, edit("ddref/other.py", "1", "2"))
+    assert before == after
 
 
 @pytest.mark.parametrize("source", ["from ddref import VALUE", "import ddref\nddref.VALUE"])

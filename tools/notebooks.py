@@ -5,8 +5,8 @@
 
 A NAME is a path or a chapter's name (`01_ridge`); without one, every notebook of `chapters/`.
 
-Executing a notebook stores a stamp in its metadata: a hash of its code cells, of the `ddref` files they
-import (and those that these import; not of `__init__`, which only lists them), of the figures' style
+Executing a notebook stores a stamp in its metadata: a hash of its code cells, of the `ddref` files and folders
+they import (and those that these import; not of `ddref/__init__`, which only lists them), of the figures' style
 `ddref/*.mplstyle`, and of the files in `results/` and `ddref/data/` that this code names. Comments,
 docstrings, layout and Markdown do not count, nor do times.
 A notebook whose stamp no longer agrees is stale: its stored figures cannot be trusted, and nothing else
@@ -91,13 +91,21 @@ def parse_cell(source):
         return None
 
 
-def imported_rooms(trees, package):
-    """The files of `package` that the code uses; all of them where it is not plain which.
+def rooms_of(package):
+    """The files of each file or folder directly in `package`, by its name."""
+    rooms = {path.stem: {path} for path in package.glob("*.py")}
+    folders = {path.parent for path in package.glob("*/__init__.py")}
+    return rooms | {folder.name: set(folder.rglob("*.py")) for folder in folders}
 
+
+def imported_rooms(trees, package, depth=0):
+    """The files of `package` that code `depth` folders below it uses; all where it is not plain which.
+
+    A folder counts whole: what its `__init__` hands on may come from any of its files. The package's own
     `__init__` is run by every import and yet left out: it lists the rooms and computes nothing, so a new room
     would make every notebook stale for no figure's sake. A list that is wrong shows: the import fails.
     """
-    rooms = {path.stem: path for path in package.glob("*.py")}
+    rooms = rooms_of(package)
     nodes = [node for tree in trees for node in ast.walk(tree)]
     used, aliases = set(), set()
     for node in nodes:
@@ -107,17 +115,17 @@ def imported_rooms(trees, package):
                 if head == package.name:
                     used |= set(rest[:1])
                     aliases.add(alias.asname or head)
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level in (0, depth + 1):  # else from its own folder
             module = node.module.split(".") if node.module else []
-            module = [package.name, *module] if node.level == 1 else module
+            module = [package.name, *module] if node.level else module
             if module and module[0] == package.name:
                 used |= set(module[1:2] or [alias.name for alias in node.names])
     for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
             used |= set() if node.attr.startswith("__") else {node.attr}
     if used - rooms.keys():  # a name of the package itself: it could come from any room, or from `__init__`
-        return set(rooms.values())
-    return {rooms[name] for name in used}
+        return set().union(*rooms.values())
+    return set().union(*(rooms[name] for name in used))
 
 
 def strings(trees):
@@ -139,8 +147,9 @@ def stamp(notebook, root):
     while pending:
         path = pending.pop()
         seen[path] = parse_file(path.read_text(encoding="utf-8"))
-        pending |= imported_rooms([seen[path][0]], package) - seen.keys()
-    parts += [f"{path.name}: {text}" for path, (_, text) in sorted(seen.items())]
+        depth = len(path.relative_to(package).parts) - 1
+        pending |= imported_rooms([seen[path][0]], package, depth) - seen.keys()
+    parts += [f"{path.relative_to(package).as_posix()}: {text}" for path, (_, text) in sorted(seen.items())]
 
     named = strings([*trees, *(tree for tree, _ in seen.values())])
     files = [*(root / "results").glob("*.json"), *(package / "data").glob("*")]

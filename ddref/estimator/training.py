@@ -7,7 +7,15 @@ from array_api_compat import array_namespace
 
 from .. import krr
 from ..arrays import Array, number
-from ..spectrum import Spectrum, from_data, from_gram, gcv, leave_one_out, models
+from ..spectrum import (
+    Spectrum,
+    from_data,
+    from_gram,
+    gcv,
+    leave_one_out,
+    models,
+    solve,
+)
 from ..statistics import Statistics
 
 CHUNK = 8192  # rows at a time, where the centred features are not kept
@@ -98,7 +106,7 @@ class Training:
         if self.small:
             W = krr.fit(self.Phi - self.mean, self.Y - self.mean_Y, lam)
         else:
-            W = self.sums.solve(lam)
+            W = solve(self.sums.G, self.sums.B, lam)
         if (
             classes and self.centred
         ):  # one-hot rows sum to 1: W 1 = 0, and not to rounding
