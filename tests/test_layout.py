@@ -234,6 +234,35 @@ def test_a_strange_import_is_found():
     assert len(found) == 4 and "recipe.py: arrays._each is private" in found
 
 
+def without_annotations(trees):
+    """The public functions and methods of which an argument or the result has no annotation."""
+    found = []
+    for path, tree in trees.items():
+        pending = [(node, "") for node in tree.body]
+        while pending:
+            node, prefix = pending.pop()
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not re.match(r"_(?!_init__|_call__)", node.name)
+            if public and isinstance(node, ast.ClassDef):
+                pending += [(inner, f"{prefix}{node.name}.") for inner in node.body]
+            elif public:
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                arguments += filter(None, [node.args.vararg, node.args.kwarg])
+                free = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+                free += ["its result"] if node.returns is None and node.name != "__init__" else []
+                if free:
+                    found.append(f"{path}: {prefix}{node.name}: {', '.join(free)}")
+    return sorted(found)
+
+
+def test_every_public_function_and_method_is_annotated():
+    assert without_annotations(sources()) == []
+
+
+def test_a_missing_annotation_is_found():
+    text = "class A:\n    def f(self, x): pass\n    def _g(x): pass\ndef h(*a: int, b: int) -> int: pass"
+    assert without_annotations({Path("a.py"): ast.parse(text)}) == ["a.py: A.f: x, its result"]
+
+
 WITHOUT = """
 import sys
 
