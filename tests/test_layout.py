@@ -56,7 +56,7 @@ def tracked():
     if (ROOT / ".git").exists():
         names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
         return sorted({ROOT / name for name in names if name and (ROOT / name).is_file()})
-    hidden = (".venv", "_build", "__pycache__")
+    hidden = (".venv", ".venv-oldest", "_build", "__pycache__")
     found = (path for path in ROOT.rglob("*") if path.is_file())
     return sorted(path for path in found if not set(hidden) & set(path.relative_to(ROOT).parts))
 
@@ -444,3 +444,15 @@ def test_every_requirement_is_pinned_and_every_extra_is_among_them():
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     wanted = [*PYPROJECT["project"]["dependencies"], *(entry for extra in extras for entry in extra)]
     assert {re.match(r"[\w.-]+", entry)[0] for entry in wanted} <= pinned
+
+
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    text = (ROOT / "requirements-oldest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==([\w.]+)$", text, re.MULTILINE))
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn") for entry in extras[name])]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\w.]+)", entry).groups() for entry in wanted if ">=" in entry)
+    assert {name: re.sub(r"(\.0)+$", "", version) for name, version in tested.items()} == {
+        name: re.sub(r"(\.0)+$", "", version) for name, version in bounds.items()
+    }
