@@ -93,7 +93,8 @@ def truncate(W: Array, m: int, G: Array | None = None, lam: float = 0.0) -> Trun
     """
     check_arrays(W=W, G=G)
     check_shapes(W=(W, "pk"), G=(G, "pp"))
-    m, lam = check_count(m, "m"), check_lam(lam)
+    m = check_count(m, "m")
+    lam = check_lam(lam)
     if G is None and lam > 0:
         raise ValueError(
             f"lam = {lam} has a meaning only with G = Phi^T Phi; pass both, or neither"

@@ -1,32 +1,30 @@
 """Files of arrays: written whole or not at all, and read without trust.
 
 An `.npz` file is a zip archive of arrays. `save_npz` writes the same bytes for the same
-arrays, `load_npz` reads numbers and texts only: no pickle, sizes known before anything
-is unpacked, nothing made that a header only claims.
+arrays; `load_npz` reads numbers and texts only: no pickle, sizes known before anything
+is unpacked, every array unpacked once, into the memory it stays in.
 """
 
 import contextlib
 import io
-import lzma
 import math
 import os
 import uuid
+import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 MEMBERS = 4096  # arrays a file may have
-LONG = 300  # characters of a message
+LONG = 200  # characters of a message, without the name of the file
+HEADER = 1 << 16  # bytes of an .npy file in which its header has to end
+CHUNK = 1 << 20  # bytes that are read or written at a time
 
-# What zipfile and the decompressors raise on damaged archives.
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError,
-    NotImplementedError, RuntimeError, ValueError, OverflowError, MemoryError,
-)  # fmt: skip
+
+# ---------------------------------------------------------------------------- writing
 
 
 @contextlib.contextmanager
@@ -55,8 +53,13 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+def save_npz(
+    path: str | Path, arrays: dict[str, np.ndarray], *, compress: bool = True
+) -> None:
     """Write arrays of numbers and texts by name; a file that exists is replaced.
+
+    Large sums of floats hardly get smaller and take minutes to compress: with
+    ``compress=False`` they are stored as they are. Nothing is copied as a whole.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -64,78 +67,67 @@ def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     ...     load_npz(folder + "/a.npz")
     {'A': array([0, 1, 2])}
     """
-    with (
-        whole_file(path) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
+    with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, A in arrays.items():
             A = np.asarray(A)
-            info = zipfile.ZipInfo(
-                name + ".npy"
-            )  # dated 1980: the bytes do not depend on the day
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(
-                info, "w", force_zip64=A.nbytes > 2**31 - 2**16
-            ) as member:
-                np.lib.format.write_array(
-                    member, np.ascontiguousarray(A) if A.ndim else A, allow_pickle=False
-                )
+            _check_kind(name, A.dtype)
+            if A.dtype.kind == "U":
+                _check_content(np.frombuffer(A.tobytes(), np.uint8), A.dtype, name)
+            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, not today
+            info.create_system = 3  # on every system: the same bytes
+            info.compress_type = (
+                zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+            )
+            info.file_size = A.nbytes  # so that zipfile knows when 32 bits do not do
+            with archive.open(info, "w") as member:
+                _write_array(member, A)
+
+
+def _write_array(member, A: np.ndarray) -> None:
+    """What `numpy.save` writes, always row by row, in chunks."""
+    header = {"descr": A.dtype.str, "fortran_order": False, "shape": A.shape}
+    np.lib.format.write_array_header_1_0(member, header)
+    flags = ["external_loop", "buffered", "zerosize_ok"]
+    count = max(CHUNK // A.itemsize, 1)
+    for part in np.nditer(A, flags, buffersize=count, order="C"):
+        member.write(part.tobytes())
+
+
+# ---------------------------------------------------------------------------- reading
 
 
 def load_npz(
     path: str | Path,
     *,
     max_bytes: int = 1 << 30,
-    only: tuple[str, ...] | None = None,
+    only: Iterable[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file by name; with `only`, those names alone, and the
-    others are not unpacked.
+    """The arrays of an `.npz` file by name; with `only`, those of these names that are
+    there, and the others are not looked at.
 
     Raises FileNotFoundError, and ValueError for a file that is no `.npz`, damaged,
     larger than `max_bytes` unpacked, or that holds anything but numbers and texts. The
-    message names the file, in at most a few lines.
+    message is one line that begins with the name of the file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist" if not path.exists() else f"{path} is not a file"
-        )
-    try:
-        with open(path, "rb") as raw:
-            start = raw.read(4)
-            if start[:2] != b"PK":
-                begins = start.hex(" ") or "nothing"
-                raise ValueError(
-                    f"not an .npz file: it begins with {begins}, not with 50 4b"
-                )
-            with zipfile.ZipFile(raw) as archive:
-                return _members(archive, max_bytes, only)
-    except DAMAGED as error:
-        why = (
-            str(error)
-            if isinstance(error, ValueError)
-            else f"damaged, or not an .npz file ({error})"
-        )
-        raise ValueError(f"{path}: {shortened(why)}") from error
+    path = _existing(path)
+    only = None if only is None else frozenset(only)
+    with open(path, "rb") as raw, _explained_by(path, "an .npz file"):
+        start = raw.read(4)
+        if start[:2] != b"PK":
+            begins = start.hex(" ") or "nothing"
+            raise _Refusal(f"not an .npz file: it begins with {begins}, not with 50 4b")
+        with zipfile.ZipFile(raw) as archive:
+            return _unpacked_members(archive, max_bytes, only)
 
 
 def load_npy(path: str | Path, max_bytes: int = 1 << 30) -> np.ndarray:
     """The array of an `.npy` file of numbers or texts; refusals as `load_npz`."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist" if not path.exists() else f"{path} is not a file"
-        )
-    if path.stat().st_size > max_bytes:
-        raise ValueError(f"{path} is larger than max_bytes = {max_bytes:,}; refused")
-    content = path.read_bytes()
-    if content[:6] != b"\x93NUMPY":
-        begins = content[:6].hex(" ") or "nothing"
-        raise ValueError(f"{path}: not an .npy file: it begins with {begins}")
-    try:
-        return _array(path.name, content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {shortened(str(error))}") from error
+    path = _existing(path)
+    size = path.stat().st_size
+    with open(path, "rb") as raw, _explained_by(path, "an .npy file"):
+        if size > max_bytes:
+            raise _Refusal(f"{size:,} bytes, more than max_bytes = {max_bytes:,}")
+        return _read_array(raw, size, path.name)
 
 
 def shortened(text: str, length: int = LONG) -> str:
@@ -144,59 +136,126 @@ def shortened(text: str, length: int = LONG) -> str:
     return text if len(text) <= length else f"{text[: length - 4]} ..."
 
 
-def _members(
-    archive: zipfile.ZipFile, max_bytes: int, only: tuple[str, ...] | None
+class _Refusal(ValueError):
+    """What this file refuses by itself; all other errors are those of a parser."""
+
+
+@contextlib.contextmanager
+def _explained_by(path: Path, kind: str) -> Iterator[None]:
+    """Any error as a ValueError of one line: zipfile, zlib, ast and NumPy raise a dozen
+    types on files that are damaged or made to harm.
+    """
+    try:
+        yield
+    except _Refusal as error:
+        raise ValueError(f"{path}: {shortened(str(error))}") from error
+    except Exception as error:
+        why = f"damaged, or not {kind} ({error})"
+        raise ValueError(f"{path}: {shortened(why)}") from error
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        why = "is not a file" if path.exists() else "does not exist"
+        raise FileNotFoundError(f"{path} {why}")
+    return path
+
+
+def _unpacked_members(
+    archive: zipfile.ZipFile, max_bytes: int, only: frozenset[str] | None
 ) -> dict[str, np.ndarray]:
-    members = archive.infolist()
-    names = [info.filename.removesuffix(".npy") for info in members]
-    for name, info in zip(names, members, strict=True):
-        if name == info.filename or names.count(name) > 1 or info.flag_bits & 1:
-            raise ValueError(f"{info.filename!r}: not one array of a name of its own")
-    wanted = {
-        name: info
-        for name, info in zip(names, members, strict=True)
-        if only is None or name in only
-    }
+    wanted: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        if b"PK\1\2" in info.comment + info.extra:  # one wrong length swallows others
+            raise _Refusal("damaged: its directory is broken")
+        name = info.filename.removesuffix(".npy")
+        if only is not None and name not in only:
+            continue
+        if name == info.filename or name in wanted:
+            raise _Refusal(f"{info.filename!r}: not one array of a name of its own")
+        if info.flag_bits & 1:
+            raise _Refusal(f"{info.filename!r} is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _Refusal(
+                f"{info.filename!r} is compressed by method {info.compress_type}; "
+                "the arrays of an .npz file are deflated or stored"
+            )
+        wanted[name] = info
     size = sum(info.file_size for info in wanted.values())
-    if size > max_bytes or len(members) > MEMBERS:
-        raise ValueError(
+    if size > max_bytes or len(wanted) > MEMBERS:
+        raise _Refusal(
             f"{len(wanted)} arrays of {size:,} bytes, unpacked, are more than "
             f"{MEMBERS} arrays or max_bytes = {max_bytes:,}; refused"
         )
     found = {}
     for name, info in wanted.items():
         with archive.open(info) as member:
-            found[name] = _array(name, member.read(info.file_size + 1))
+            found[name] = _read_array(member, info.file_size, name)
     return found
 
 
-def _array(name: str, content: bytes) -> np.ndarray:
-    """An array from the bytes of an .npy file; nothing is made before its size is known
-    to be right.
+def _read_array(member, size: int, name: str) -> np.ndarray:
+    """The array in an open .npy file of `size` bytes.
+
+    Its memory is asked for once its size is known to be that of the file, and filled
+    chunk by chunk.
     """
-    file = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(file)
-        headers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        shape, _, dtype = headers[version](file)
-    except (
-        Exception
-    ) as error:  # a header is a literal of Python: NumPy raises what its parser does
-        raise ValueError(f"array {name!r} is damaged ({error})") from error
-    if dtype.kind not in "fiubU" or dtype.itemsize > 1 << 28:
-        raise ValueError(
-            f"array {name!r} holds {dtype}: only numbers and texts are read"
-        )
+    start = member.read(min(size, HEADER))
+    shape, fortran, dtype, begin = _described(start, name)
+    given = size - begin
     expected = math.prod(shape) * dtype.itemsize
-    given = len(content) - file.tell()
     if min(shape, default=0) < 0 or expected != given:
-        raise ValueError(
+        raise _Refusal(
             f"array {name!r} is damaged: {given:,} bytes where {shape} of {dtype} "
             f"need {expected:,}"
         )
-    file.seek(0)
-    A = np.lib.format.read_array(file, allow_pickle=False)
-    return A.astype(A.dtype.newbyteorder("="), copy=False)
+    content = np.empty(given, np.uint8)
+    part, at = start[begin:], 0
+    while part:
+        content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+        part = member.read(min(CHUNK, given - at))  # the last one checks the sum, too
+    if at != given:
+        raise _Refusal(f"array {name!r} is cut short")
+    _check_content(content, dtype, name)
+    A = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return A.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _described(start: bytes, name: str) -> tuple[tuple, bool, np.dtype, int]:
+    """Shape, order and dtype that an .npy file says, and where its header ends."""
+    file = io.BytesIO(start)
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        # A header is a literal of Python: NumPy raises, and warns of, what its parser
+        # does.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(file)
+            shape, fortran, dtype = headers[version](file)
+    except Exception as error:
+        raise _Refusal(f"array {name!r} is damaged ({error})") from error
+    _check_kind(name, dtype)
+    return shape, fortran, dtype, file.tell()
+
+
+def _check_kind(name: str, dtype: np.dtype) -> None:
+    if dtype.kind not in "fiubU" or not 0 < dtype.itemsize <= 1 << 28:
+        raise _Refusal(
+            f"array {name!r} holds {dtype}: only numbers and texts are read and written"
+        )
+
+
+def _check_content(content: np.ndarray, dtype: np.dtype, name: str) -> None:
+    """Refuse bytes that are no truth values, or no letters."""
+    if dtype.kind == "b" and content.max(initial=0) > 1:
+        raise _Refusal(f"array {name!r} is damaged: a truth value is neither 0 nor 1")
+    if dtype.kind == "U":
+        letters = content.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        surrogates = (letters >= 0xD800) & (letters <= 0xDFFF)
+        if (surrogates | (letters > 0x10FFFF)).any():
+            raise _Refusal(f"array {name!r} is damaged: it holds what is no letter")

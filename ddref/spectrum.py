@@ -152,20 +152,7 @@ def from_gram(
     check_shapes(G=(G, "pp"), B=(B, "pk"))
     rtol = G.shape[0] * eps_of(G) if rtol is None else check_lam(rtol, "rtol")
     rounding = max(rtol, rounding or 0.0)
-    # what is left where samples were removed: rtol is then more than p eps
-    floor = max(rtol / G.shape[0] - eps_of(G), 0.0) * number(xp.linalg.trace(G))
-    sizes = _column_sizes(G, floor)
-    if sizes is not None:
-        found = _of_graded(G, B, sizes, rtol, rounding)
-    else:
-        w, V, VtB, first, cut, lost = _eigen(G, B, rtol, rounding)
-        explained = xp.sum(VtB[first:, :] ** 2, axis=1) / w[first:]
-        squares = xp.concat([xp.zeros_like(w[:first]), explained])
-        # above the smallest eigenvalue kept the others are harmless, and may be signal
-        least = number(w[min(first, w.shape[0] - 1)]) if first else 0.0
-        found = Spectrum(w, V, VtB, squares, 0.0, 0, 0, cut, least, rounding, lost)
-    if floor and (buried := _buried(G, B, floor)):
-        found = found._replace(lost=buried, least=max(found.least, floor))
+    found = _by_columns(G, B, rtol, rounding) or _by_size(G, B, rtol, rounding)
     rest = max(yy - number(xp.sum(found.squares)), rounding * yy)
     return found._replace(rest=rest, n=n, dof=dof, rounding=rounding)
 
@@ -348,33 +335,46 @@ def check_lams(lams: Iterable[float]) -> list[float]:
     return values
 
 
-def _column_sizes(G: Array, floor: float = 0.0) -> Array | None:
-    """Sizes (p,) of the columns whose Gram matrix is `G`, or None where none is
-    `GRADED` times larger than another.
+def _by_size(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum:
+    """The spectrum from the eigenvalues of `G`, known to eps of the largest."""
+    xp = array_namespace(G)
+    w, V = xp.linalg.eigh(G)
+    smallest, largest = number(w[0]), number(w[-1])
+    if smallest < -rounding * max(largest, -smallest):
+        raise ValueError(
+            "G is not positive semi-definite: its smallest eigenvalue is "
+            f"{smallest:.3g}, the largest {largest:.3g}; pass Phi^T Phi, or add at "
+            f"least {-smallest:.3g} to its diagonal"
+        )
+    w, cut, first = _above_rounding(w, rtol)
+    VtB = V.mT @ B
+    explained = xp.sum(VtB[first:, :] ** 2, axis=1) / w[first:]
+    squares = xp.concat([xp.zeros_like(w[:first]), explained])
+    # above the smallest eigenvalue kept the others are harmless, and may be signal
+    least = number(w[min(first, w.shape[0] - 1)]) if first else 0.0
+    lost = _lost(w, VtB, first, cut)
+    return Spectrum(w, V, VtB, squares, 0.0, 0, 0, cut, least, rounding, lost)
 
-    Columns with squares up to `floor` are rounding and have its size; zero columns 1.
+
+def _by_columns(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum | None:
+    """The spectrum by way of at most p rows R, Z with the same sums, for columns of
+    different sizes D; None where the sizes are alike.
+
+    With ``D^-1 G D^-1 = Q diag(h) Q^T`` the rows ``R = diag(h)^1/2 Q^T D`` and ``Z =
+    diag(h)^-1/2 Q^T D^-1 B`` have ``R^T R = G`` and ``R^T Z = B``. The scaled matrix
+    has entries up to 1, each known to eps: small columns keep their digits beside large
+    ones, and the SVD of R squares nothing.
     """
     xp = array_namespace(G)
-    d = xp.linalg.diagonal(G)
-    sizes = xp.sqrt(xp.where(d > floor, d, floor or 1.0))
-    largest = xp.max(xp.where(d > floor, sizes, 0.0))
-    least = xp.min(xp.where(d > floor, sizes, largest))
-    return sizes if number(largest) > GRADED * number(least) else None
-
-
-def _of_graded(
-    G: Array, B: Array, sizes: Array, rtol: float, rounding: float
-) -> Spectrum:
-    """The spectrum by way of at most p rows R, Z with the same sums.
-
-    With ``D^-1 G D^-1 = Q diag(h) Q^T``, D the sizes of the columns, ``R = diag(h)^1/2
-    Q^T D`` and ``Z = diag(h)^-1/2 Q^T D^-1 B`` have ``R^T R = G`` and ``R^T Z = B``.
-    The scaled matrix has entries around 1, each known to eps: small columns keep their
-    digits beside large ones, and the SVD of R squares nothing.
-    """
-    xp = array_namespace(G)
-    H = G / sizes[:, None] / sizes
-    h, Q, QtB, first, _, lost = _eigen(H, B / sizes[:, None], rtol, rounding)
+    sizes = _column_sizes(G, B)
+    if number(xp.max(sizes)) <= GRADED * number(xp.min(sizes)):
+        return None
+    h, Q = xp.linalg.eigh(G / sizes[:, None] / sizes)
+    if number(h[0]) < -rounding * number(h[-1]):
+        return None  # small columns are rounding of samples that were removed
+    h, cut, first = _above_rounding(h, rtol)
+    QtB = Q.mT @ (B / sizes[:, None])
+    lost = _lost(h, QtB, first, cut)
     roots = xp.sqrt(h[first:])[:, None]
     found = from_data(roots * Q[:, first:].mT * sizes, QtB[first:, :] / roots)
     hidden = xp.sum(xp.where(found.w <= found.cut, found.squares, 0.0))
@@ -387,26 +387,31 @@ def _of_graded(
     return found._replace(lost=lost, least=math.inf if lost else 0.0)
 
 
-def _eigen(
-    G: Array, B: Array, rtol: float, rounding: float
-) -> tuple[Array, Array, Array, int, float, str]:
-    """Eigenvalues w of `G`, ascending, eigenvectors V, ``V^T B``, the place of the
-    first eigenvalue above the cutoff, the cutoff, and what is lost below it.
+def _column_sizes(G: Array, B: Array) -> Array:
+    """Sizes (p,) of the columns whose Gram matrix is `G`.
+
+    Columns that are zero, or rounding of samples that were removed, count as large as
+    the largest, so that they stay what they are. Rounding has a correlation of about
+    sqrt(eps) with the targets.
     """
     xp = array_namespace(G)
-    w, V = xp.linalg.eigh(G)
-    smallest, largest = number(w[0]), number(w[-1])
-    if smallest < -rounding * max(largest, -smallest):
-        raise ValueError(
-            "G is not positive semi-definite: its smallest eigenvalue is "
-            f"{smallest:.3g}, the largest {largest:.3g}; pass Phi^T Phi, or add at "
-            f"least {-smallest:.3g} to its diagonal"
-        )
-    cut = max(rtol * largest, -4 * smallest)
-    w = xp.where(w > 0, w, xp.zeros_like(w))
+    d = xp.linalg.diagonal(G)
+    explained = xp.max(B**2, axis=1) / xp.where(d > 0, d, 1.0)
+    largest = max(number(xp.max(d)), 0.0)
+    tiny = d <= 100 * G.shape[0] * eps_of(G) * largest
+    silent = explained <= 1e-9 * xp.max(xp.where(tiny, 0.0, explained))
+    rounding = (d <= 0) | (tiny & silent)
+    return xp.sqrt(xp.where(rounding, largest or 1.0, d))
+
+
+def _above_rounding(w: Array, rtol: float) -> tuple[Array, float, int]:
+    """Eigenvalues that are not negative, the cutoff, and the place of the first above
+    it; w ascends.
+    """
+    xp = array_namespace(w)
+    cut = max(rtol * number(w[-1]), -4 * number(w[0]))
     first = int(xp.sum(xp.astype(w <= cut, xp.int64)))
-    VtB = V.mT @ B
-    return w, V, VtB, first, cut, _lost(w, VtB, first, rtol * largest)
+    return xp.where(w > 0, w, xp.zeros_like(w)), cut, first
 
 
 def _lost(w: Array, VtB: Array, first: int, cut: float) -> str:
@@ -427,25 +432,6 @@ def _lost(w: Array, VtB: Array, first: int, cut: float) -> str:
         f"rounding in the Gram matrix hides {first} of {w.shape[0]} directions of the "
         "features that may carry part of the targets (eigenvalues up to "
         f"{dropped:.2g}, the next is {kept:.2g}, the largest {number(w[-1]):.2g})"
-    )
-
-
-def _buried(G: Array, B: Array, floor: float) -> str:
-    """Whether columns with squares up to `floor` carry part of the targets, in words.
-
-    A column that is rounding alone has a correlation of sqrt(eps) with the targets.
-    """
-    xp = array_namespace(G)
-    d = xp.linalg.diagonal(G)
-    explained = xp.max(B**2, axis=1) / xp.where(d > 0, d, 1.0)
-    found = (d > 0) & (d <= floor) & (explained > 1e-9 * xp.max(explained))
-    if not bool(xp.any(found)):
-        return ""
-    j = int(xp.argmax(xp.astype(found, xp.int64)))
-    return (
-        f"rounding in the Gram matrix, {floor:.2g} after samples were removed (or by "
-        f"rtol), hides columns, the first of them {j} with squares {number(d[j]):.2g} "
-        f"beside {number(xp.max(d)):.2g} in column {int(xp.argmax(d))}"
     )
 
 
