@@ -380,6 +380,29 @@ def test_a_torch_network_is_multiplied_out(rng):
         deep_linear.product(nn.Sequential(nn.Linear(5, 7), nn.LeakyReLU()))
 
 
+def test_a_torch_module_used_twice_counts_twice(rng):
+    torch = pytest.importorskip("torch")
+    nn, double = torch.nn, {"dtype": torch.float64}
+    square = nn.Linear(6, 6, **double)
+    inner = nn.Sequential(square, nn.Identity(), square)
+    net = nn.Sequential(nn.Linear(4, 6, **double), inner, square, inner)
+    T, b = deep_linear.product(net)
+    X = torch.tensor(rng.normal(size=(5, 4)))
+    assert error(X @ T + b, net(X).detach()) < tolerance(100, "float64")
+    assert error(deep_linear.product(nn.ModuleList(net)).T, T) == 0  # which has no forward of its own
+
+
+def test_a_module_with_a_forward_of_its_own_is_not_taken_for_its_layers():
+    torch = pytest.importorskip("torch")
+
+    class Residual(torch.nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    with pytest.raises(TypeError, match="layer 0 is Residual, which is not linear"):
+        deep_linear.product([Residual(torch.nn.Linear(3, 3))])
+
+
 def test_the_product_is_a_copy_and_refuses_what_does_not_follow(nx, rng):
     A, B, c = (nx.asarray(rng.normal(size=shape)) for shape in ((4, 6), (6, 5), (1, 6)))
     T, b = deep_linear.product([(A, c), B])
@@ -505,13 +528,14 @@ T_OK, W_OK = np.eye(3)[:2], np.eye(3)[:, :1]
 @pytest.mark.parametrize(
     "call, kind, message",
     [
-        (lambda: deep_linear.points(W_OK, T_OK[:, :2]), ValueError, r"W \(p, k\), T \(d, p\), b \(1, p\) do not fit"),
-        (lambda: deep_linear.points(W_OK, T_OK, np.ones(2)), ValueError, r"do not fit: \(3, 1\), \(2, 3\), \(1, 2\)"),
+        (lambda: deep_linear.points(W_OK, T_OK[:, :2]), ValueError, r"W \(p, k\), T \(d, p\) do not fit"),
+        (lambda: deep_linear.points(W_OK, T_OK, np.ones(2)), ValueError, r"b \(1, p\) do not fit: .* \(3, 1\), \(2, 3\), \(1, 2\)"),
         (lambda: deep_linear.points(W_OK, 0 * T_OK), ValueError, "T is zero: every input has the same features"),
         (lambda: deep_linear.points(W_OK, T_OK, m=0), ValueError, "m = 0 must be at least 1"),
         (lambda: deep_linear.points(W_OK, T_OK, m=1.5), TypeError, "m must be an integer, got 1.5"),
-        (lambda: deep_linear.points(W_OK, T_OK, near=np.ones((2, 3))), ValueError, r"near must have shape \(m, 2\)"),
-        (lambda: deep_linear.points(W_OK, T_OK, m=3, Y_S=np.ones((2, 1))), ValueError, r"Y_S must have shape \(3, 1\)"),
+        (lambda: deep_linear.points(W_OK, T_OK, near=np.ones((2, 3))), ValueError, r"T \(d, p\), near \(m, d\) do not fit"),
+        (lambda: deep_linear.points(W_OK, T_OK, Y_S=np.ones((2, 2))), ValueError, r"W \(p, k\), Y_S \(m, k\) do not fit"),
+        (lambda: deep_linear.points(W_OK, T_OK, m=3, Y_S=np.ones((2, 1))), ValueError, "m = 3, but 2 rows are given; leave out m"),
         (lambda: deep_linear.points(W_OK, T_OK, near=T_OK, Y_S=W_OK), ValueError, "near and Y_S cannot both be given"),
         (lambda: deep_linear.points(W_OK, T_OK, near=np.zeros((2, 2))), ValueError, "near is zero, it has no scale"),
         (lambda: deep_linear.points(W_OK, T_OK, lam_S=-1), ValueError, "lam_S = -1.0 must be finite and not negative"),
@@ -524,7 +548,7 @@ T_OK, W_OK = np.eye(3)[:2], np.eye(3)[:, :1]
         (
             lambda: deep_linear.points(W_OK, np.diag([1.0, 1e-7, 1.0])[:2], near=np.ones((2, 2)), max_condition=3),
             ValueError,
-            r"no inputs near these have features with a condition number up to 3, .* \(that of T is 1e\+07\)",
+            r"no rows near these have a condition number up to 3; .* \(that of T is 1e\+07\); pass a larger max_condition",
         ),
     ],
 )
