@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 PY      = $(VENV)/bin/python
 STAMP   = $(VENV)/.installed-from
+OLDEST ?= .venv-oldest
+# Tests of the book and its tools, which are built with the pinned versions only.
+BOOK_TESTS = test_book_extension.py test_exercises.py test_layout.py test_notebooks.py test_pages_check.py \
+    test_results.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
 export PYTHONPATH := $(CURDIR)
@@ -13,7 +17,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test pages-check lab results clean
+.PHONY: help book test test-all test-oldest pages-check lab results clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -24,10 +28,21 @@ book: $(STAMP) ## run the chapters that are stale and build the HTML; a warning 
 	$(VENV)/bin/jupyter-book build --warningiserror --keep-going --quiet .
 	@echo "The book: file://$(CURDIR)/_build/html/index.html"
 
-test: $(STAMP) ## lint, unit tests, doctests, and every chapter executed again and compared
-	$(PY) -m ruff check .
-	$(PY) -m pytest -p tools.quick_start -n 2 --dist loadscope --no-loadscope-reorder --doctest-modules \
-	    --nbval --nbval-current-env --nbval-cell-timeout 300 --durations=10 tests ddref chapters
+CHECK  = $(PY) -m ruff check . && $(PY) -m mypy
+PYTEST = $(PY) -m pytest -p tools.quick_start -n 2 --dist loadscope --no-loadscope-reorder --doctest-modules \
+    --nbval --nbval-current-env --nbval-cell-timeout 300 --durations=10
+
+test: $(STAMP) ## lint, types, unit tests, doctests, and every chapter executed again and compared
+	$(CHECK)
+	$(PYTEST) -m "not slow" tests ddref chapters
+
+test-all: $(STAMP) ## the same and what is slow: several machines, the built package in an empty environment
+	$(CHECK)
+	$(PYTEST) tests ddref chapters
+
+test-oldest: $(OLDEST)/.installed ## the package with the oldest NumPy, PyTorch and scikit-learn that it allows
+	$(OLDEST)/bin/python -m pytest -m "not slow" --doctest-modules --durations=5 \
+	    $(addprefix --ignore=tests/,$(BOOK_TESTS)) tests ddref
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone
 	$(PY) tools/pages_check.py _build/html
@@ -45,9 +60,14 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_tables
 	$(PY) -m tools.results_your_data
 
-clean: ## remove the built book and the caches (not .venv)
-	rm -rf _build .pytest_cache .hypothesis .ruff_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+clean: ## remove the built book and the caches (not .venv, .venv-oldest)
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
+
+$(OLDEST)/.installed: requirements-oldest.txt
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --no-compile -r requirements-oldest.txt
+	@touch $@
 
 # The stamp holds what was installed: a changed time alone installs nothing.
 $(STAMP): requirements.txt pyproject.toml

@@ -18,10 +18,12 @@ import symtable
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 PACKAGE = Path(__file__).resolve().parent
 ADDRESS = "https://github.com/ddref/ddref"
+
+Node: TypeAlias = Any  # of a syntax tree; its fields depend on its kind
 
 # ------------------------------------------------------------- the package as it reads
 
@@ -33,9 +35,9 @@ class Source(NamedTuple):
     path: Path
     tree: ast.Module
     lines: list[str]
-    here: dict[str, ast.stmt]  # the statements that define its names
+    here: dict[str, Node]  # the statements that define its names
     ours: dict[str, tuple[str, str]]  # names from the package: their file, name there
-    theirs: dict[str, ast.stmt]  # names from elsewhere: an import of this one name
+    theirs: dict[str, Node]  # names from elsewhere: an import of this one name
 
 
 def path_of(name: str) -> Path | None:
@@ -62,7 +64,7 @@ def read(name: str) -> Source:
     return source
 
 
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+def _statements(body: list[Node]) -> Iterator[Node]:
     """Statements of a file, those for type checkers alone among them."""
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -71,7 +73,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield node
 
 
-def _bound(node: ast.stmt) -> list[str]:
+def _bound(node: Node) -> list[str]:
     """The names that a statement of a file defines."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
@@ -86,7 +88,7 @@ def _bound(node: ast.stmt) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _from_package(source: Source, node: ast.stmt) -> dict[str, tuple[str, str]]:
+def _from_package(source: Source, node: Node) -> dict[str, tuple[str, str]]:
     """What an import takes from the package: names here, and file and name there."""
     if not isinstance(node, ast.ImportFrom):
         return {}
@@ -102,9 +104,9 @@ def _from_package(source: Source, node: ast.stmt) -> dict[str, tuple[str, str]]:
     return {alias.asname or alias.name: (file, alias.name) for alias in node.names}
 
 
-def _from_elsewhere(node: ast.stmt) -> dict[str, ast.stmt]:
+def _from_elsewhere(node: Node) -> dict[str, Node]:
     """What an import takes from other packages, each name with an import of its own."""
-    found: dict[str, ast.stmt] = {}
+    found: dict[str, Node] = {}
     if isinstance(node, ast.Import):
         for alias in node.names:
             if alias.name.partition(".")[0] != PACKAGE.name:
@@ -161,7 +163,7 @@ def definition(file: str, name: str) -> tuple[Source, str]:
 def texts_in(file: str) -> set[str]:
     """The strings of a file."""
     nodes = ast.walk(read(file).tree)
-    return {node.value for node in nodes if isinstance(node, ast.Constant)}
+    return {str(node.value) for node in nodes if isinstance(node, ast.Constant)}
 
 
 def locate(name: str) -> tuple[Source, list[str]]:
@@ -209,7 +211,7 @@ class Part(NamedTuple):
     """A statement of a file that defines something: a function, a class, a constant."""
 
     source: Source
-    node: ast.stmt
+    node: Node
 
     @property
     def key(self) -> tuple[str, int]:
@@ -229,7 +231,7 @@ class Part(NamedTuple):
     def text(self) -> str:
         return "\n".join(self.source.lines[self.first - 1 : self.node.end_lineno])
 
-    def imports(self) -> list[ast.ImportFrom]:
+    def imports(self) -> list[Node]:
         """Imports from the package inside of it."""
         return [
             inner
@@ -266,7 +268,7 @@ def _as_file(file: str, name: str) -> str | None:
     return whole or None
 
 
-def _dotted(node: ast.AST) -> str:
+def _dotted(node: Node) -> str:
     """A name, or what is taken of a name, as text; empty for anything else."""
     if isinstance(node, ast.Attribute):
         return (before := _dotted(node.value)) and f"{before}.{node.attr}"
@@ -292,7 +294,7 @@ def _globals(text: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _at_once(node: ast.stmt) -> Iterator[ast.expr]:
+def _at_once(node: Node) -> Iterator[Node]:
     """The expressions that are evaluated when a statement of a file is reached."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         yield from node.decorator_list
@@ -313,7 +315,7 @@ def _at_once(node: ast.stmt) -> Iterator[ast.expr]:
                         yield from _at_once(statement)
 
 
-def _used_at_once(node: ast.stmt) -> tuple[list[str], set[str]]:
+def _used_at_once(node: Node) -> tuple[list[str], set[str]]:
     """The names that a statement of a file needs when it is reached, and those of them
     that it calls.
     """
@@ -351,7 +353,7 @@ class Closure:
     def __init__(self, wanted: Iterable[str]):
         self.parts: dict[tuple[str, int], Part] = {}
         self.names: dict[tuple[str, int], dict[str, tuple[Part, str]]] = {}
-        self.outer: dict[str, ast.stmt] = {}
+        self.outer: dict[str, Node] = {}
         self.asked: list[tuple[Part, str]] = []
         for name in wanted:
             source, path = locate(name)
@@ -532,7 +534,7 @@ def _heading(closure: Closure, packages: list[str]) -> str:
     return "\n".join(lines) + "\n\nfrom __future__ import annotations\n\n"
 
 
-def _packages(imports: Iterable[ast.stmt]) -> list[str]:
+def _packages(imports: Iterable[Node]) -> list[str]:
     """The packages that imports name, without the standard library."""
     names = {getattr(node, "module", None) or node.names[0].name for node in imports}
     heads = {name.partition(".")[0] for name in names}
@@ -543,15 +545,15 @@ def _packages(imports: Iterable[ast.stmt]) -> list[str]:
     )
 
 
-def _import_block(imports: Iterable[ast.stmt]) -> str:
+def _import_block(imports: Iterable[Node]) -> str:
     """Imports as they are written: the standard library first, names of one file
     together.
     """
-    merged: dict[str, list[ast.alias]] = {}
+    merged: dict[str, list[Node]] = {}
     plain = []
     for node in imports:
         if isinstance(node, ast.ImportFrom):
-            merged.setdefault(node.module, []).extend(node.names)
+            merged.setdefault(str(node.module), []).extend(node.names)
         else:
             plain.append(node)
     lines = [(node.names[0].name, ast.unparse(node)) for node in plain]
@@ -593,7 +595,7 @@ def _rewritten(
     """The text of a part without its imports from the package, and with the names of
     the one file.
     """
-    lines: list[str | None] = [None, *part.source.lines]  # by their numbers
+    lines: list[Any] = [None, *part.source.lines]  # by their numbers
     new = {
         name: emitted[needed.source.name, there]
         for name, (needed, there) in closure.names[part.key].items()
@@ -605,7 +607,8 @@ def _rewritten(
             f"{part.source.name} has {both.pop()} as a function and as an argument: it "
             "cannot be copied together with another function of this name"
         )
-    places = [node for node in ast.walk(part.node) if _dotted(node) in new]
+    nodes: Iterator[Any] = ast.walk(part.node)
+    places = [node for node in nodes if _dotted(node) in new]
     for node in sorted(places, key=lambda node: (node.lineno, -node.col_offset)):
         line = lines[node.lineno].encode()
         before, after = line[: node.col_offset], line[node.end_col_offset :]
@@ -623,11 +626,11 @@ def _rewritten(
     return "\n".join(line for line in kept if line is not None)
 
 
-def _height(node: ast.stmt) -> int:
+def _height(node: Node) -> int:
     return node.end_lineno - node.lineno + 1
 
 
-def _shorten_docstring(node: ast.AST, lines: list[str | None]) -> None:
+def _shorten_docstring(node: Node, lines: list[Any]) -> None:
     """Take out the sections of a docstring, from `Parameters` on: they are in the
     reference, and their examples may need more.
     """

@@ -51,11 +51,9 @@ def rank_report(W: Array, *, rtol: float | None = None) -> RankReport:
         Model.
     rtol : float, optional
         Singular values up to `rtol` times the largest count as zero. Default: 1e-10, or
-        max(p, k) * eps of the dtype where that is larger (float32). Rounding in a
-        fitted W is far above max(p, k) * eps: with accurately centred features and lam
-        = 1e3 the tenth singular value of ten is 1e-12 of the first, and is zero. Small
-        `lam`, or column means that carry rounding, lift it further: look at what was
-        discarded.
+        max(p, k) * eps of the dtype where that is larger (float32): rounding in a
+        fitted W is far above max(p, k) * eps, and for small `lam`, or column means that
+        carry rounding, may be above 1e-10. Look at what was discarded.
 
     Returns
     -------
@@ -186,11 +184,10 @@ def features(
 ) -> Array:
     """Features that make the labels `Y_S` an exact distilled set for `W`.
 
-    The carrier ``D = W Y_S^+ + Z (I - Y_S Y_S^+)`` must be the regularised
-    pseudo-inverse of the features. Its SVD ``U diag(s) V^T`` gives
-    ``Phi_S = V diag(t) U^T`` with ``t / (t^2 + lam_S) = s``: a quadratic equation with
-    two positive roots per singular value (one at lam_S = 0), solvable for
-    ``lam_S <= 1 / (4 s_max^2)``.
+    The `carrier` D must be the regularised pseudo-inverse of the features. Its SVD ``U
+    diag(s) V^T`` gives ``Phi_S = V diag(t) U^T`` with ``t / (t^2 + lam_S) = s``: two
+    positive roots per singular value (one at lam_S = 0), for ``lam_S <= 1 / (4
+    s_max^2)``.
 
     Parameters
     ----------
@@ -200,21 +197,19 @@ def features(
         Labels of the distilled points, one row each; rank k is enough.
     lam_S : float
         Regularisation that will be used to train on the distilled set, at most
-        ``largest_lam(W, Y_S, Z=Z)``. Up to 64 eps above the bound are accepted and
-        treated as the bound (the discriminant is clipped at zero).
+        ``largest_lam(W, Y_S, Z=Z)`` (64 eps above it still count as the bound).
     Z : array (p, m), optional
         The free part; default 0, which admits the largest `lam_S`. With more points
         than classes it decides what the points look like (with repeated one-hot labels
         and Z = 0, points repeat).
     signs : sequence of +1 and -1, optional
-        Branch of the root for each non-zero singular value of D, largest first.
-        Default: all +1, the only choice at ``lam_S = 0``. Mixed branches are exact but
-        lose ``log10(t_max / t_min)`` digits, as a warning says.
+        Larger (+1) or smaller root for each non-zero singular value of D, largest
+        first. Default: all +1, the only choice at ``lam_S = 0``. Mixed branches are
+        exact but lose ``log10(t_max / t_min)`` digits, as a warning says.
     rtol : float, optional
         Singular values of D up to `rtol` times the largest count as zero, for every
-        `lam_S`, *before* they are inverted. Default as in `rank_report`: 1e-10, or
-        max(p, m) * eps where larger. What is lost of W, if more than rounding, is named
-        in a warning.
+        `lam_S`. Default: 1e-10, or max(p, m) * eps where larger. A warning names what
+        is lost of W, if more than rounding.
 
     Returns
     -------
@@ -224,15 +219,12 @@ def features(
     ------
     ValueError
         When the labels cannot carry `W`, see `carrier`; when `lam_S` is above the
-        bound; when `signs` has the wrong length or asks for the minus branch at
+        bound; when `signs` has the wrong length or asks for the smaller root at
         ``lam_S = 0``.
 
     Notes
     -----
-    Book: thm-given-labels. Source: Chen, Huang and Weng (2024), Thm 4.1 and 5.1. The
-    printed ``t = (1 - sqrt(1 - 4 lam s^2)) / (2 s)`` cancels for small ``lam s^2``: the
-    product of the two roots is lam_S, and the smaller one is computed as lam_S over the
-    larger.
+    Book: thm-given-labels. Source: Chen, Huang and Weng (2024), Thm 4.1 and 5.1.
 
     Examples
     --------
@@ -356,20 +348,16 @@ def check_span(
     missing = relative(svd.outside(W), W)
     if missing > span_tol and _beyond_rank_cutoff(W, svd.outside, span_tol, condition):
         r = minimal_points(W)
-        centring = (", centred", " with an intercept", " after centring")
-        rows, model, span = centring if centred else ("", "", "")
+        after = " after centring" if centred else ""
         noise = eps_of(W) * condition
         noisy = svd.rank >= max(r, 1) and 100 * noise > 1.001 * span_tol
-        cause = (
-            f", or, as rounding costs about {noise:.1g} here, float64, better "
-            f"conditioned rows{' or a smaller mean' if centred else ''}"
-        )
+        cause = f", or, as rounding costs about {noise:.1g} here, float64, better "
+        cause += "conditioned rows, a smaller mean" if centred else "conditioned rows"
         raise ValueError(
-            f"the {svd.U.shape[0]} rows of Phi_S{rows} (rank {svd.rank}) miss a "
+            f"the {svd.U.shape[0]} rows of Phi_S (rank {svd.rank}{after}) miss a "
             f"fraction {missing:.3g} of W (rank {r}), more than span_tol = "
-            f"{span_tol:.3g}: no labels make them exact{model}; use at least "
-            f"{r + centred} rows that span the columns of W{span}"
-            + (cause if noisy else "")
+            f"{span_tol:.3g}: no labels make them exact; use at least {r + centred} "
+            f"rows that span the columns of W{after}{cause if noisy else ''}"
         )
 
 

@@ -262,9 +262,7 @@ def exact_set(
 def _change_of_contrasts(
     A: Array, W: Array, choose: Callable[[Array, Array], Array]
 ) -> Array:
-    """What changes in m rows, of mean zero, when their contrasts A become those
-    chosen.
-    """
+    """What is added to m rows so that their contrasts A become those chosen."""
     xp = array_namespace(A)
     chosen = choose(A, W)
     check_arrays(W=W, chosen=chosen)
@@ -288,9 +286,7 @@ def _reflected(A: Array) -> Array:
 
 
 def _centred(A: Array) -> tuple[Array, Array]:
-    """A minus its mean row, and that row; twice, so that a large mean leaves no
-    trace.
-    """
+    """A minus its mean row, and that row; twice: a large mean leaves no trace."""
     xp = array_namespace(A)
     mean = xp.mean(A, axis=0, keepdims=True)
     rest = A - mean

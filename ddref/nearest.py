@@ -58,24 +58,20 @@ def nearest(
         Model to reproduce.
     max_condition : float, optional
         Largest condition number of the returned features, from 3 to 0.01 / eps.
-        Default: 1e6 in float64, 1e3 in float32. A larger limit moves the points less;
-        rounding makes a relative error of about ``max_condition * eps`` in the
-        retrained model, eps of the dtype that the features are stored in.
+        Default: 1e6 in float64, 1e3 in float32. A larger limit moves the points less
+        and costs digits.
     size : float
         The condition number counts from `size` where that exceeds ``||Phi_0||_2``: for
-        differences of features (`intercept.contrasts`), the norm of what they are
-        differences of, whose rounding they carry.
+        differences of features (`intercept.contrasts`), the norm of the features.
     rtol : float, optional
-        Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or
-        max(p, k) * eps where larger.
+        Rank cutoff of `W`, see `distill.rank_report`.
 
     Returns
     -------
     array (m, p)
-        At distance `nearest_lower_bound` from `Phi_0` where the closed form is within
-        `max_condition`: a copy of `Phi_0`, to the last bit, when that can carry `W`
-        already. Otherwise singular values of the closed form below ``||Phi_0||_2 /
-        max_condition`` are raised to it, see `spanning_rows`.
+        `Phi_0` to the last bit where that carries `W`; at the distance
+        `nearest_lower_bound` where the closed form is within `max_condition`; else a
+        little farther, see `spanning_rows`. `distill.labels` has its labels.
 
     Raises
     ------
@@ -84,25 +80,24 @@ def nearest(
 
     Notes
     -----
-    Book: thm-nearest. Improves on Chen, Huang and Weng (2024), Cor. 4.1.1, see
-    `nearest_pseudoinverse`. To store the set in a shorter dtype, round these features
-    first and compute the labels from the rounded ones.
+    Book: thm-nearest. Improves on Chen, Huang and Weng (2024), Cor. 4.1.1.
 
-    Solvers that square the condition number, as ``(K + lam_S I) a = Y`` does, err by
-    about ``eps ||Phi_S||^2 ||alpha|| / (40 sqrt(lam_S) ||W||)`` for small `lam_S`,
-    alpha the smallest with ``W = Phi_S^T alpha``; no labels can prevent it. Near 550 to
-    1,000 images of MNIST, at ``lam_S = 1``, that is 3e-10 to 7e-10 with the default;
-    ``max_condition=5e4`` gives 2e-11 to 4e-11, and moves 550 images by 5 % more, 1,000
-    by 1.6e-4 of their norm in place of 8e-6. The SVD errs by 6e-11 at most.
+    Retraining by an SVD errs by about ``max_condition * eps``; solvers that square the
+    condition number, as ``(K + lam_S I) a = Y`` does, by up to ``eps ||Phi_S||^2
+    ||alpha|| / (2 sqrt(lam_S) ||W||)`` with ``W = Phi_S^T alpha``. Near 550 to 1,000
+    images of MNIST, at ``lam_S = 1``, that is 3e-10 to 7e-10; ``max_condition=5e4``
+    gives 2e-11 to 4e-11, and moves 550 images by 5 % more, 1,000 by 1.6e-4 of their
+    norm in place of 8e-6.
 
     Examples
     --------
     >>> import numpy as np
-    >>> nearest(np.array([[1.0, 1.0], [2.0, 1.0]]), np.array([[3.0], [0.0]]))  # spans W
+    >>> W = np.array([[3.0], [0.0]])
+    >>> nearest(np.array([[1.0, 0.5]]), W).round(12)  # one point must be parallel to W
+    array([[1., 0.]])
+    >>> nearest(np.array([[1.0, 1.0], [2.0, 1.0]]), W)  # two that span W already
     array([[1., 1.],
            [2., 1.]])
-    >>> nearest(np.array([[1.0, 0.5]]), np.array([[3.0], [0.0]])).round(12)  # parallel
-    array([[1., 0.]])
     """
     Q = _svd_of_model(Phi_0, W, rtol).U
     W = Q @ (Q.mT @ W)  # without what is below its rank cutoff
@@ -125,14 +120,13 @@ def nearest_lower_bound(Phi_0: Array, W: Array, *, rtol: float | None = None) ->
     W : array (p, k)
         Model to reproduce.
     rtol : float, optional
-        Rank cutoff of `W`, see `nearest`.
+        Rank cutoff of `W`, see `distill.rank_report`.
 
     Returns
     -------
     float
         In units of `Phi_0`: ``||Phi_S - Phi_0||_F`` is at least this for every exact
-        set, whatever its labels and ``lam_S``; divide by ``||Phi_0||_F`` for the
-        relative distance. 0.0 for m >= p.
+        set, whatever its labels and ``lam_S``. 0.0 for m >= p.
 
     Raises
     ------
@@ -142,10 +136,8 @@ def nearest_lower_bound(Phi_0: Array, W: Array, *, rtol: float | None = None) ->
     Notes
     -----
     Book: thm-nearest. The square is the sum of the r smallest of the m squared singular
-    values (padded by zeros) of ``Phi_0 (I - Q Q^T)``. An infimum: where ``N^T Phi_0 Q``
-    (N a basis of the left null space of the truncated part) is rank deficient, exact
-    sets come as close as one likes and none attains it. Rounding, max(m, p) * eps of
-    the largest singular value, counts as zero.
+    values (padded by zeros) of ``Phi_0 (I - Q Q^T)``. An infimum: exact sets come as
+    close as one likes, and the page says when one attains it.
 
     Examples
     --------
@@ -182,7 +174,7 @@ def nearest_given_labels(
     max_condition : float, optional
         Condition number above which the result is refused. Default as in `nearest`.
     rtol : float, optional
-        Rank cutoff of `W`, see `nearest`.
+        Rank cutoff of `W`, see `distill.rank_report`.
 
     Returns
     -------
@@ -192,16 +184,14 @@ def nearest_given_labels(
     Raises
     ------
     ValueError
-        When the labels are not in the row space of `W` (``Y_S W^+ W != Y_S``), when the
-        nearest features do not determine `W` (``N^T Y_S W^+ Q`` rank deficient, N a
-        basis of the left null space of the truncated part), or do so only with a
-        condition number above `max_condition`.
+        When the labels are not in the row space of `W` (``Y_S W^+ W != Y_S``), or the
+        nearest features do not determine `W`, or only with a condition number above
+        `max_condition`.
 
     Notes
     -----
-    Book: thm-nearest-labels. Every exact set of full row rank fits its labels; an exact
-    set that does not is moved although it need not be. For ``lam_S > 0`` no closed form
-    is known.
+    Book: thm-nearest-labels. An exact set that does not fit its labels is moved
+    although it need not be. For ``lam_S > 0`` no closed form is known.
 
     Examples
     --------
@@ -259,22 +249,15 @@ def nearest_pseudoinverse(
     Raises
     ------
     ValueError
-        When the labels cannot carry `W`, when `lam_S` is above the bound (see
-        `distill.features`), or when training on the result misses `W` by more than
-        `max_error`.
+        As `distill.features`, and when training on the result misses `W` by more than
+        `max_error`: near 1,000 images of Fashion-MNIST with one-hot labels changing the
+        last bit of the features changes the retrained model by 1e-5.
 
     Notes
     -----
     Book: cor-nearest-pseudoinverse. Source: Chen, Huang and Weng (2024), Cor. 4.1.1 and
     Algorithm 1. Nearest pseudo-inverses are not nearest features: inverting weighs the
     small singular values of `Phi_0` most.
-
-    Exact on paper is not always exact in floating point, and no order of computation
-    helps: near 1,000 images of Fashion-MNIST, with one-hot labels, the condition number
-    is 5e7 and a third of the labels is not ``Phi_S W``, so that changing the last bit
-    of the features changes the retrained model by 1e-5; near 750 of MNIST it is 1e7
-    (predictions) and 1e8 (one-hot), and the last bit changes the model by up to 2e-10.
-    Such sets are refused.
 
     Examples
     --------
@@ -418,10 +401,9 @@ def spanning_rows(
             "the rows to stay close to are zero, they have no scale to keep; take "
             "orthonormal rows that span W, times a scale"
         )
-    # In the orthonormal coordinates [Q, V] the rows are [A Q, U diag(s)]; of full
-    # column
-    # rank they span Q. Raising the small singular values of this matrix is the smallest
-    # change that bounds its condition number. They are raised, not dropped.
+    # [A Q, U diag(s)] = G diag(t) H^T are the rows B in the orthonormal coordinates
+    # [Q, V]; of full column rank they span Q. The smallest change that bounds their
+    # condition number raises small t: B + G diag(max(floor - t, 0)) H^T [Q, V]^T
     G, t, Hh = xp.linalg.svd(xp.concat([A @ Q, U * s], axis=1), full_matrices=False)
     directions = Hh @ xp.concat([Q, V], axis=1).mT
     floor = 1.01 * size / limit

@@ -179,10 +179,10 @@ def test_features_that_span_w_only_before_centring_are_refused(rng):
     W, b = rng.normal(size=(6, 2)), np.zeros((1, 2))
     Phi_S = W.T.copy()  # two rows that span both columns; centred, they are one
     with pytest.raises(
-        ValueError, match=r"the 2 rows of Phi_S, centred \(rank 1\) miss a fraction 0\.\d+ of W \(rank 2\)"
+        ValueError, match=r"the 2 rows of Phi_S \(rank 1 after centring\) miss a fraction 0\.\d+ of W \(rank 2\)"
     ):
         intercept.labels(Phi_S, W, b)
-    with pytest.raises(ValueError, match="centred"):
+    with pytest.raises(ValueError, match="span the columns of W after centring"):
         intercept.exact_set(rng.normal(size=(4, 6)), W, b)  # no choose: these rows do not span W
     Phi_S = np.concatenate([W.T, np.zeros((1, 6))])  # the origin as a third point is enough
     assert_exact(Phi_S, intercept.labels(Phi_S, W, b), 0.0, W, b)

@@ -56,7 +56,7 @@ def tracked():
     if (ROOT / ".git").exists():
         names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
         return sorted({ROOT / name for name in names if name and (ROOT / name).is_file()})
-    hidden = (".venv", "_build", "__pycache__")
+    hidden = (".venv", ".venv-oldest", "_build", "__pycache__")
     found = (path for path in ROOT.rglob("*") if path.is_file())
     return sorted(path for path in found if not set(hidden) & set(path.relative_to(ROOT).parts))
 
@@ -232,6 +232,35 @@ def test_a_strange_import_is_found():
     }
     found = strange_imports(trees)
     assert len(found) == 4 and "recipe.py: arrays._each is private" in found
+
+
+def without_annotations(trees):
+    """The public functions and methods of which an argument or the result has no annotation."""
+    found = []
+    for path, tree in trees.items():
+        pending = [(node, "") for node in tree.body]
+        while pending:
+            node, prefix = pending.pop()
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not re.match(r"_(?!_init__|_call__)", node.name)
+            if public and isinstance(node, ast.ClassDef):
+                pending += [(inner, f"{prefix}{node.name}.") for inner in node.body]
+            elif public:
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                arguments += filter(None, [node.args.vararg, node.args.kwarg])
+                free = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+                free += ["its result"] if node.returns is None and node.name != "__init__" else []
+                if free:
+                    found.append(f"{path}: {prefix}{node.name}: {', '.join(free)}")
+    return sorted(found)
+
+
+def test_every_public_function_and_method_is_annotated():
+    assert without_annotations(sources()) == []
+
+
+def test_a_missing_annotation_is_found():
+    text = "class A:\n    def f(self, x): pass\n    def _g(x): pass\ndef h(*a: int, b: int) -> int: pass"
+    assert without_annotations({Path("a.py"): ast.parse(text)}) == ["a.py: A.f: x, its result"]
 
 
 WITHOUT = """
@@ -415,3 +444,15 @@ def test_every_requirement_is_pinned_and_every_extra_is_among_them():
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     wanted = [*PYPROJECT["project"]["dependencies"], *(entry for extra in extras for entry in extra)]
     assert {re.match(r"[\w.-]+", entry)[0] for entry in wanted} <= pinned
+
+
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    text = (ROOT / "requirements-oldest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==([\w.]+)$", text, re.MULTILINE))
+    project = PYPROJECT["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn") for entry in extras[name])]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\w.]+)", entry).groups() for entry in wanted if ">=" in entry)
+    assert {name: re.sub(r"(\.0)+$", "", version) for name, version in tested.items()} == {
+        name: re.sub(r"(\.0)+$", "", version) for name, version in bounds.items()
+    }
