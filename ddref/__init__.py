@@ -16,7 +16,6 @@ __all__ = [
     "datasets",
     "deep_linear",
     "distill",
-    "distributed",
     "estimator",
     "files",
     "fourier",
