@@ -261,7 +261,9 @@ class _ShortNames(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_ShortNames":
+    def frombuf(
+        cls, buf: bytes | bytearray, encoding: str, errors: str
+    ) -> "_ShortNames":
         member = super().frombuf(buf, encoding, errors)
         data = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
         if member.type not in data and member.size > NAME_LIMIT:
@@ -334,7 +336,7 @@ def _split_at(parts: tuple[str, ...]) -> int | None:
     return next((i for i in (0, 1) if parts[i : i + 1] in SPLITS), None)
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
+def _check_end(tar: Any) -> None:
     """Refuse an archive that ends without its end: tarfile takes a damaged header for
     one.
     """
