@@ -18,6 +18,7 @@ from .arrays import (
     check_lam,
     check_shapes,
     eps_of,
+    graded_svd,
     number,
     thin_svd,
 )
@@ -82,7 +83,7 @@ def fit(Phi: Array, Y: Array, lam: float) -> Model:
     lam = check_lam(lam)
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"))
     (Phi_c, mean), (Y_c, mean_Y) = _centred(Phi), _centred(Y)
-    svd = thin_svd(Phi_c, 0.0) if lam > 0 else _centred_svd(Phi)[0]
+    svd = graded_svd(Phi_c, 0.0) if lam > 0 else _centred_svd(Phi)[0]
     W = svd.solve(Y_c, lam)
     return Model(W, mean_Y - mean @ W)
 
@@ -261,9 +262,7 @@ def exact_set(
 def _change_of_contrasts(
     A: Array, W: Array, choose: Callable[[Array, Array], Array]
 ) -> Array:
-    """What changes in m rows, of mean zero, when their contrasts A become those
-    chosen.
-    """
+    """What is added to m rows so that their contrasts A become those chosen."""
     xp = array_namespace(A)
     chosen = choose(A, W)
     check_arrays(W=W, chosen=chosen)
@@ -287,9 +286,7 @@ def _reflected(A: Array) -> Array:
 
 
 def _centred(A: Array) -> tuple[Array, Array]:
-    """A minus its mean row, and that row; twice, so that a large mean leaves no
-    trace.
-    """
+    """A minus its mean row, and that row; twice: a large mean leaves no trace."""
     xp = array_namespace(A)
     mean = xp.mean(A, axis=0, keepdims=True)
     rest = A - mean

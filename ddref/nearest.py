@@ -401,10 +401,9 @@ def spanning_rows(
             "the rows to stay close to are zero, they have no scale to keep; take "
             "orthonormal rows that span W, times a scale"
         )
-    # In the orthonormal coordinates [Q, V] the rows are [A Q, U diag(s)]; of full
-    # column
-    # rank they span Q. Raising the small singular values of this matrix is the smallest
-    # change that bounds its condition number. They are raised, not dropped.
+    # [A Q, U diag(s)] = G diag(t) H^T are the rows B in the orthonormal coordinates
+    # [Q, V]; of full column rank they span Q. The smallest change that bounds their
+    # condition number raises small t: B + G diag(max(floor - t, 0)) H^T [Q, V]^T
     G, t, Hh = xp.linalg.svd(xp.concat([A @ Q, U * s], axis=1), full_matrices=False)
     directions = Hh @ xp.concat([Q, V], axis=1).mT
     floor = 1.01 * size / limit

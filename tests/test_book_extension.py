@@ -48,9 +48,12 @@ from .train import train
 class Linear:
     """A map."""
 
-    def __init__(self, A):
+    def __init__(self, A: "Array", *, rtol: float = 1.0):
         """Keep it."""
         self.A = A
+
+    def grow(self, by: int) -> Linear:
+        return self
 
     @property
     def size(self):
@@ -131,3 +134,10 @@ def test_a_name_with_an_underscore_anywhere_is_not_public():
     assert book_extension.is_public("ddref.krr.path")
     assert not book_extension.is_public("ddref.krr._helper")
     assert not book_extension.is_public("ddref.maps.Linear.__call__")
+
+
+def test_signatures_are_those_of_the_files(package):
+    assert book_extension.signature_of("ddref.plain.half") == ("(x)", None)
+    assert book_extension.signature_of("ddref.maps.Linear") == ("(A: 'Array', *, rtol: float=1.0)", None)
+    assert book_extension.signature_of("ddref.maps.Linear.grow") == ("(by: int)", "Linear")
+    assert book_extension.signature_of("ddref.plain.no") is None

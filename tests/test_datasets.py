@@ -22,11 +22,13 @@ import numpy as np
 import pytest
 
 from ddref import datasets
-from ddref.datasets import one_hot, standardize, unstandardize
+from ddref.datasets import cifar as cifar_files
+from ddref.datasets import official as official_files
+from ddref.datasets import one_hot, samples, standardize, unstandardize
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHAPES = ((6, 28, 28), (6,), (4, 28, 28), (4,))  # of the small stand-ins for the official files
-FILES = tuple(datasets._OFFICIAL["mnist"])
+FILES = tuple(official_files.OFFICIAL["mnist"])
 IMAGES = FILES[0]
 
 
@@ -62,15 +64,15 @@ def check(data, arrays):
 def small(monkeypatch, tmp_path):
     """Arrays and idx contents of small stand-ins for the official files; no data folder, an empty cache."""
     tables, sets = {}, {}
-    for seed, name in enumerate(datasets._OFFICIAL):
+    for seed, name in enumerate(official_files.OFFICIAL):
         sets[name] = small_files(seed)
         tables[name] = {
-            file: datasets._File(hashlib.sha256(idx(array)).hexdigest(), array.shape)
+            file: official_files.IdxFile(hashlib.sha256(idx(array)).hexdigest(), array.shape)
             for file, array in sets[name].items()
         }
-    monkeypatch.setattr(datasets, "_OFFICIAL", tables)
+    monkeypatch.setattr(official_files, "OFFICIAL", tables)
     nowhere = (f"http://127.0.0.1:{closed_port()}",)
-    monkeypatch.setattr(datasets, "_SERVERS", dict.fromkeys(tables, nowhere))
+    monkeypatch.setattr(official_files, "SERVERS", dict.fromkeys(tables, nowhere))
     monkeypatch.delenv("DDREF_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for variable in ("NO_PROXY", "no_proxy"):
@@ -164,12 +166,12 @@ def test_the_sample_has_the_promised_shape_size_and_classes():
     assert data.X_train.dtype == data.X_test.dtype == np.uint8
     assert data.y_train.dtype == data.y_test.dtype == np.int64
     assert set(data.y_train) == set(data.y_test) == set(range(10)) and len(data.class_names) == 10
-    assert datasets._SAMPLE.stat().st_size < 4_000_000
+    assert samples.SAMPLE.stat().st_size < 4_000_000
 
 
 def test_origin_and_licence_lie_beside_the_sample():
-    folder = datasets._SAMPLE.parent
-    assert datasets._SAMPLE_SHA256 in (folder / "ORIGIN.txt").read_text(encoding="utf-8")
+    folder = samples.SAMPLE.parent
+    assert samples.SAMPLE_SHA256 in (folder / "ORIGIN.txt").read_text(encoding="utf-8")
     licence = (folder / "LICENSE.fashion-mnist.txt").read_text(encoding="utf-8")
     assert "The MIT License" in licence and "Zalando SE" in licence
 
@@ -187,8 +189,8 @@ class Trap:
 @pytest.mark.parametrize("damage", ["flipped byte", "cut short", "one pixel", "a pickle", "field missing"])
 def test_a_damaged_sample_is_refused(damage, monkeypatch, tmp_path):
     path = tmp_path / "sample.npz"
-    body = bytearray(datasets._SAMPLE.read_bytes())
-    with np.load(datasets._SAMPLE) as stored:
+    body = bytearray(samples.SAMPLE.read_bytes())
+    with np.load(samples.SAMPLE) as stored:
         arrays = {field: stored[field].copy() for field in stored}
     if damage == "flipped byte":
         body[len(body) // 2] ^= 1
@@ -203,14 +205,14 @@ def test_a_damaged_sample_is_refused(damage, monkeypatch, tmp_path):
         else:
             del arrays["y_test"]
         np.savez(path, **arrays)
-    monkeypatch.setattr(datasets, "_SAMPLE", path)
+    monkeypatch.setattr(samples, "SAMPLE", path)
     with pytest.raises(ValueError, match="sample.npz is damaged.*reinstall ddref"):
         datasets.fashion_sample()
     assert not (tmp_path / "sprung").exists()
 
 
 def test_a_missing_sample_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets, "_SAMPLE", tmp_path / "none.npz")
+    monkeypatch.setattr(samples, "SAMPLE", tmp_path / "none.npz")
     with pytest.raises(FileNotFoundError, match=r"none\.npz is missing.*make_sample"):
         datasets.fashion_sample()
 
@@ -229,9 +231,9 @@ def run_without(blocked, code):
     )
 
 
-def test_the_module_and_the_sample_need_numpy_alone():
+def test_the_package_and_the_sample_need_no_optional_package():
     done = run_without(
-        ("pooch", "tqdm", "requests", "sklearn", "scipy", "torch", "array_api_compat", "PIL"),
+        ("pooch", "tqdm", "requests", "sklearn", "scipy", "torch", "PIL"),
         "from ddref import datasets\nprint(datasets.fashion_sample().X_train.shape)",
     )
     assert done.returncode == 0 and done.stdout.strip() == "(6000, 28, 28)", done.stderr
@@ -312,49 +314,39 @@ def spoilt(content, how):
     zipped = gzip.compress(content)
     pixel = bytearray(content)
     pixel[-1] ^= 1
-    other = np.zeros((5, 28, 28), np.uint8)
+    bodies = {
+        "empty": b"",
+        "a web page": b"<!DOCTYPE html>",
+        "floats": idx(np.zeros((5, 28, 28), np.uint8), magic=bytes((0, 0, 13, 3))),
+        "labels": idx(np.zeros(6, np.uint8)),
+        "header cut": content[:9],
+        "other dimensions": idx(np.zeros((5, 28, 28), np.uint8)),
+        "huge dimensions": content[:4] + b"\xff" * 12 + content[16:],
+        "cut": content[:-7],
+        "one pixel": gzip.compress(bytes(pixel)),
+        "too long": content + b"\0",
+        "gzip too long": gzip.compress(content + b"\0"),
+    }
+    if how in bodies:  # the checksum is the one check, the message has the sizes
+        body = bodies[how]
+        unpacked = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+        size = f"{len(unpacked):,}" if "too long" not in how else "more than 4,720"
+        return body, (
+            f"not the official file: {size} bytes after decompression with SHA-256 "
+            f"{hashlib.sha256(unpacked).hexdigest()}; 4,720 with {hashlib.sha256(content).hexdigest()} are expected"
+        )
     return {
-        "empty": (b"", "begins with nothing"),
-        "a web page": (b"<!DOCTYPE html>", "not an idx file of 3 dimensions: it begins with 3c 21 44 4f"),
-        "floats": (idx(other, magic=bytes((0, 0, 13, 3))), "begins with 00 00 0d 03, expected 00 00 08 03"),
-        "labels": (idx(np.zeros(6, np.uint8)), "begins with 00 00 08 01, expected 00 00 08 03"),
-        "header cut": (content[:9], "cut short: 9 bytes, fewer than the 16 of its header"),
-        "other dimensions": (idx(other), r"dimensions \(5, 28, 28\), expected \(6, 28, 28\)"),
-        "huge dimensions": (content[:4] + b"\xff" * 12 + content[16:], r"dimensions \(4294967295, 429"),
-        "cut": (content[:-7], "cut short at 4,713 bytes: 4,720 bytes expected"),
-        "too long": (content + b"\0", "too long: 4,720 bytes expected"),
-        "gzip too long": (gzip.compress(content + b"\0"), "too long: 4,720 bytes expected"),
         "gzip cut": (zipped[:-200], "damaged gzip file"),
         "gzip trailer cut": (zipped[:-3], "damaged gzip file"),
         "gzip header only": (zipped[:10], "damaged gzip file"),
         "gzip crc": (zipped[:-8] + b"\0\0\0\0" + zipped[-4:], "damaged gzip file.*CRC"),
         "gzip with rubbish after it": (zipped + b"rubbish", "damaged gzip file"),
-        "one pixel": (
-            gzip.compress(bytes(pixel)),
-            f"wrong checksum: SHA-256 after decompression {hashlib.sha256(pixel).hexdigest()}, "
-            f"expected {hashlib.sha256(content).hexdigest()}",
-        ),
     }[how]
 
 
-BAD = [
-    "empty",
-    "a web page",
-    "floats",
-    "labels",
-    "header cut",
-    "other dimensions",
-    "huge dimensions",
-    "cut",
-    "too long",
-    "gzip too long",
-    "gzip cut",
-    "gzip trailer cut",
-    "gzip header only",
-    "gzip crc",
-    "gzip with rubbish after it",
-    "one pixel",
-]
+BAD = ["empty", "a web page", "floats", "labels", "header cut", "other dimensions", "huge dimensions", "cut", "too long",
+       "one pixel", "gzip too long", "gzip cut", "gzip trailer cut", "gzip header only", "gzip crc",
+       "gzip with rubbish after it"]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", BAD)
@@ -388,7 +380,7 @@ def test_a_change_of_one_byte_is_refused_or_without_effect(small, tmp_path):
 def test_the_files_of_another_set_are_recognised(small, tmp_path):
     fashion = small_files(1)
     put(tmp_path, {file: idx(array) for file, array in fashion.items()})
-    with pytest.raises(ValueError, match=rf"wrong checksum.*\(this is {IMAGES} of fashion-mnist\)"):
+    with pytest.raises(ValueError, match=rf"not the official file \(this is {IMAGES} of fashion-mnist\)"):
         datasets.load("mnist", tmp_path)
 
 
@@ -397,7 +389,7 @@ def test_a_gzip_bomb_is_not_unpacked(small, tmp_path):
     put(tmp_path, contents)
     put(tmp_path, {IMAGES: contents[IMAGES][:16] + bytes(60_000_000)}, level=1)
     tracemalloc.start()
-    with pytest.raises(ValueError, match="too long: 4,720 bytes expected"):
+    with pytest.raises(ValueError, match="more than 4,720 bytes after decompression"):
         datasets.load("mnist", tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -443,7 +435,7 @@ def test_the_known_servers_are_tried_in_turn(small, server, monkeypatch, tmp_pat
     arrays, contents = small
     good = server.serve(contents, "/good")
     server.serve({IMAGES: contents[IMAGES][:-1] + b"\0"}, "/wrong")
-    monkeypatch.setitem(datasets._SERVERS, "mnist", (server.url + "/wrong", server.url + "/empty", good))
+    monkeypatch.setitem(official_files.SERVERS, "mnist", (server.url + "/wrong", server.url + "/empty", good))
     check(datasets.load("mnist", tmp_path), arrays)
     assert server.asked[:3] == [f"/{folder}/{IMAGES}.gz" for folder in ("wrong", "empty", "good")]
 
@@ -461,7 +453,7 @@ def refused(server, tmp_path, reason, url=None):
     """The download fails for `reason`, names file and address, and leaves no file."""
     with pytest.raises(
         OSError,
-        match=rf"(?s)could not download {IMAGES} of mnist.*http://127.0.0.1.*{reason}"
+        match=rf"(?s)could not download {IMAGES}.*http://127.0.0.1.*{reason}"
         ".*pass base_url= another server, or put the official file in",
     ):
         datasets.load("mnist", tmp_path, base_url=url or server.url)
@@ -506,7 +498,7 @@ def test_an_endless_answer_is_stopped(small, server, tmp_path):
             sent.append(1)
 
     server.answers[f"/{IMAGES}.gz"] = endless
-    refused(server, tmp_path, "sends more than 1,053,280 bytes; stopped")
+    refused(server, tmp_path, "sends more than 1,053,296 bytes; stopped")
     assert len(sent) < 100
 
 
@@ -514,7 +506,7 @@ def test_a_bomb_from_a_server_is_not_unpacked(small, server, tmp_path):
     content = small[1][IMAGES]
     server.answers[f"/{IMAGES}.gz"] = send(gzip.compress(content[:16] + bytes(60_000_000), 1))
     tracemalloc.start()
-    refused(server, tmp_path, "too long: 4,720 bytes expected")
+    refused(server, tmp_path, "more than 4,720 bytes after decompression")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 5_000_000  # the bomb as sent takes 0.3 MB
@@ -550,10 +542,11 @@ def test_downloads_work_without_tqdm(small, server, monkeypatch, tmp_path, capsy
 CHILD = """
 import os, sys, time
 from ddref import datasets
+from ddref.datasets import official
 root, url, stop, *table = sys.argv[1:]
-files = list(datasets._OFFICIAL["mnist"])
+files = list(official.OFFICIAL["mnist"])
 shapes = ((6, 28, 28), (6,), (4, 28, 28), (4,))
-datasets._OFFICIAL["mnist"] = {f: datasets._File(s, n) for f, s, n in zip(files, table, shapes)}
+official.OFFICIAL["mnist"] = {f: official.IdxFile(s, n) for f, s, n in zip(files, table, shapes)}
 if stop == "before the rename":
     def wait(part, path):
         print("written", flush=True)
@@ -604,7 +597,8 @@ def test_a_process_killed_half_way_through_a_download_leaves_nothing(small, serv
     assert saved_below(tmp_path) == sorted(f"{file}.gz" for file in FILES)
 
 
-def test_a_process_killed_before_the_rename_leaves_no_final_file_and_the_next_call_tidies_up(small, server, tmp_path):
+def test_a_process_killed_before_the_rename_leaves_no_file_of_that_name(small, server, tmp_path):
+    """What it leaves is hidden, and never read: the next call downloads again."""
     arrays, contents = small
     url = server.serve(contents)
     child = start_child(tmp_path, url, "before the rename", contents)
@@ -616,7 +610,7 @@ def test_a_process_killed_before_the_rename_leaves_no_final_file_and_the_next_ca
     (left,) = saved_below(tmp_path)
     assert left.startswith(".") and left.endswith(".part")
     check(datasets.load("mnist", tmp_path, base_url=url), arrays)
-    assert saved_below(tmp_path) == sorted(f"{file}.gz" for file in FILES)
+    assert saved_below(tmp_path) == sorted([left, *(f"{file}.gz" for file in FILES)])
 
 
 def test_a_disk_error_while_saving_leaves_nothing_and_is_reported(small, server, monkeypatch, tmp_path):
@@ -627,19 +621,6 @@ def test_a_disk_error_while_saving_leaves_nothing_and_is_reported(small, server,
     with pytest.raises(OSError, match="No space left"):
         datasets.load("mnist", tmp_path, base_url=server.serve(small[1]))
     assert saved_below(tmp_path) == []
-
-
-def test_another_process_that_saves_the_same_file_first_does_no_harm(small, server, monkeypatch, tmp_path):
-    arrays, contents = small
-    replace = os.replace
-
-    def overtaken(part, path):  # the other one saves and tidies up before us
-        replace(part, path)
-        replace(part, path)
-
-    monkeypatch.setattr(os, "replace", overtaken)
-    check(datasets.load("mnist", tmp_path, base_url=server.serve(contents)), arrays)
-    assert saved_below(tmp_path) == sorted(f"{file}.gz" for file in FILES)
 
 
 def test_eight_threads_may_download_at_once(small, server, tmp_path):
@@ -706,7 +687,7 @@ def test_the_script_makes_the_shipped_sample_again(official, tmp_path):
     output = tmp_path / "again.npz"
     done = make_sample(os.environ["DDREF_DATA"], "--output", str(output), env=os.environ)
     assert done.returncode == 0, done.stderr
-    with np.load(output) as again, np.load(datasets._SAMPLE) as shipped:
+    with np.load(output) as again, np.load(samples.SAMPLE) as shipped:
         assert list(again) == list(shipped)
         for field in again:
             assert again[field].dtype == shipped[field].dtype
@@ -783,6 +764,7 @@ def test_a_folder_of_images_in_sorted_order(container):
     arrays = small_images()
     contents = {name: image_bytes(array) for name, array in arrays.items()}
     contents |= {"train/.DS_Store": b"", "train/a/.x.png": b"no image", "test/b/Thumbs.db": b"", "README.txt": b"hello"}
+    contents |= {"train/Thumbs.db": b"beside the classes", "test/desktop.ini": b""}
     data = datasets.image_folder(container(contents))
     assert data.class_names == ("a", "b")
     for found, names in ((data.X_train, ["a/0", "a/1", "b/0", "b/1"]), (data.X_test, ["a/0", "b/0"])):
@@ -874,6 +856,47 @@ def test_a_bad_image_is_refused_by_name(how, kind, tmp_path):
     path = CONTAINERS[kind](tmp_path, {**contents, "test/b/9.png": body})
     with pytest.raises(ValueError, match=message):
         datasets.image_folder(path)
+
+
+def photo(array, orientation=None, others=()):
+    """A JPEG of one colour a quarter, with an orientation tag; or of several pictures, as phones write."""
+    from PIL import Image
+
+    image = Image.fromarray(np.kron(array, np.ones((16, 16, 1), np.uint8)))
+    options = {"quality": 95, "subsampling": 0}
+    if orientation:
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = orientation
+    if others:
+        options |= {"save_all": True, "append_images": [Image.fromarray(np.full((32, 32, 3), grey, np.uint8)) for grey in others]}
+    return image_bytes(image, "MPO" if others else "JPEG", **options)
+
+
+QUARTERS = np.array([[[250, 5, 5], [5, 250, 5]], [[5, 5, 250], [250, 250, 5]], [[5, 5, 5], [250, 250, 250]]], np.uint8)
+
+
+def test_photos_are_turned_upright(container):
+    """Orientation tags 1, 3, 6, 8: as stored, upside down, to be turned right, to be turned left."""
+    stored = {1: QUARTERS, 3: np.rot90(QUARTERS, 2), 6: np.rot90(QUARTERS), 8: np.rot90(QUARTERS, -1)}
+    contents = {f"train/a/{tag}.jpg": photo(array, tag) for tag, array in stored.items()}
+    contents |= {"train/b/0.jpg": photo(QUARTERS), "test/a/0.jpg": photo(QUARTERS)}
+    data = datasets.image_folder(container(contents))
+    assert data.X_train.shape == (5, 48, 32, 3)
+    found = data.X_train.reshape(5, 3, 16, 2, 16, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(found, np.broadcast_to(QUARTERS, (5, 3, 2, 3)), atol=8)
+
+
+def test_a_photo_with_the_wrong_side_up_is_of_another_size(tmp_path):
+    contents = {"train/a/0.jpg": photo(QUARTERS), "train/b/0.jpg": photo(QUARTERS, 6), "test/a/0.jpg": photo(QUARTERS)}
+    with pytest.raises(ValueError, match=r"train/b/0\.jpg: 32 x 48 pixels, where train/a/0\.jpg has 48 x 32"):
+        datasets.image_folder(as_folder(tmp_path, contents))
+
+
+def test_of_the_pictures_that_a_phone_puts_into_one_file_the_first_is_read(tmp_path):
+    contents = dict.fromkeys(("train/a/0.jpg", "train/b/0.jpg", "test/a/0.jpg"), photo(QUARTERS[:2]))
+    contents["train/b/0.jpg"] = photo(QUARTERS[:2], others=(9, 99))
+    data = datasets.image_folder(as_folder(tmp_path, contents))
+    np.testing.assert_allclose(data.X_train[1].astype(int), data.X_train[0], atol=8)
 
 
 def test_a_jpeg_cut_short_is_refused(tmp_path):
@@ -1010,7 +1033,8 @@ def test_a_tar_bomb_is_not_unpacked(tmp_path, bomb):
     assert path.stat().st_size < 1_000_000
     del big, contents
     tracemalloc.start()
-    with pytest.raises(ValueError, match="holds more than max_bytes = 1,000,000 bytes; refused"):
+    words = "a name of 80,000,.* bytes; refused" if bomb == "name" else "holds more than max_bytes = 1,000,000; refused"
+    with pytest.raises(ValueError, match=words):
         datasets.image_folder(path, max_bytes=1_000_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -1063,9 +1087,10 @@ def test_the_real_images_are_read_from_tar_file_and_folder_alike(data_root, tmp_
 
 def cifar_archive(name, archive):
     """Arrays and archive of a small set in the official format, its records written one by one."""
+    classes = int(name.removeprefix("cifar-"))
     rng, contents, arrays = np.random.default_rng(len(name)), {}, []
-    for files, n in zip((archive.train, archive.test), archive.images, strict=True):
-        X, y = rng.integers(0, 256, (n, 32, 32, 3)).astype(np.uint8), rng.integers(0, archive.classes, n)
+    for files, n in zip((archive.train, archive.test), (10, 4), strict=True):
+        X, y = rng.integers(0, 256, (n, 32, 32, 3)).astype(np.uint8), rng.integers(0, classes, n)
         arrays += [X, y]
         for i, file in enumerate(files):
             body, part = b"", n // len(files)
@@ -1074,7 +1099,7 @@ def cifar_archive(name, archive):
                 planes = b"".join(image[:, :, channel].tobytes() for channel in range(3))
                 body += coarse + bytes([label]) + planes
             contents[f"{archive.folder}/{file}"] = body
-    names = [f"class_{i}" for i in range(archive.classes)]
+    names = [f"class_{i}" for i in range(classes)]
     contents[f"{archive.folder}/{archive.names}"] = ("\n".join(names) + "\n\n").encode()
     contents[f"{archive.folder}/readme.html"] = b"<html>"
     return arrays, contents, tuple(names)
@@ -1087,7 +1112,7 @@ LOADERS = {"cifar-10": datasets.cifar10, "cifar-100": datasets.cifar100}
 def cifar(request, monkeypatch, tmp_path):
     """Loader, arrays, contents, class names, and a function that packs contents as the official archive."""
     name, files = request.param, {}
-    archive = datasets._CIFAR[name]._replace(images=(10, 4))
+    archive = cifar_files.CIFAR[name]
     arrays, contents, names = cifar_archive(name, archive)
 
     def pack(contents, folder=tmp_path, known=True):
@@ -1095,24 +1120,24 @@ def cifar(request, monkeypatch, tmp_path):
         path = as_tar(folder / archive.file, contents, mode="w:gz")
         if known:
             files["md5"] = hashlib.md5(path.read_bytes()).hexdigest()
-            monkeypatch.setitem(datasets._CIFAR, name, archive._replace(md5=files["md5"]))
+            monkeypatch.setitem(cifar_files.CIFAR, name, archive._replace(md5=files["md5"]))
         return path
 
     monkeypatch.delenv("DDREF_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
-    monkeypatch.setattr(datasets, "_CIFAR_SERVER", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setattr(cifar_files, "SERVER", f"http://127.0.0.1:{closed_port()}")
     return LOADERS[name], arrays, contents, names, pack
 
 
 def test_the_official_checksums_of_cifar():
-    found = [(archive.file, archive.md5) for archive in datasets._CIFAR.values()]
+    found = [(archive.file, archive.md5) for archive in cifar_files.CIFAR.values()]
     assert found == [
         ("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
         ("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"),
     ]
-    assert not any("pickle" in line for line in Path(datasets.__file__).read_text().splitlines() if "import" in line)
+    assert not any("pickle" in line for line in Path(cifar_files.__file__).read_text().splitlines() if "import" in line)
 
 
 def test_cifar_is_read_from_the_binary_archive(cifar, tmp_path, monkeypatch):
@@ -1133,36 +1158,10 @@ def test_cifar_is_read_from_the_binary_archive(cifar, tmp_path, monkeypatch):
     check_all(loader(download=False))
 
 
-@pytest.mark.parametrize("how", ["record cut", "class too large", "file missing", "names missing", "a link"])
-def test_a_cifar_archive_of_another_content_is_refused(cifar, tmp_path, how):
-    loader, _, contents, names, pack = cifar
-    train = next(name for name in contents if name.endswith(".bin"))
-    labels = 1 if len(names) == 10 else 2
-    text = next(name for name in contents if name.endswith(".txt"))
-    if how == "record cut":
-        contents[train] = contents[train][:-1]
-        message = r"bytes, expected 10 records of 3,07\d bytes"
-    elif how == "class too large":
-        contents[train] = contents[train][: labels - 1] + bytes([len(names)]) + contents[train][labels:]
-        message = f"a class {len(names)}, expected 0 to {len(names) - 1}"
-    elif how == "file missing":
-        del contents[train]
-        message = f"lacks {train}"
-    elif how == "names missing":
-        contents[text] = b"one\ntwo\n"
-        message = f"names 2 classes, expected {len(names)}"
-    else:
-        contents[train] = special(tarfile.SYMTYPE, name=train)
-        message = "is a link or a special file"
-    pack(contents)
-    with pytest.raises(ValueError, match=message):
-        loader(tmp_path)
-
-
 def test_an_archive_of_another_checksum_is_refused_unread(cifar, tmp_path, monkeypatch):
     loader, _, contents, _, pack = cifar
     path = pack(contents, known=False)
-    monkeypatch.setattr(datasets, "_tar_files", lambda *arguments: pytest.fail("read"))
+    monkeypatch.setattr(tarfile, "open", lambda *arguments, **options: pytest.fail("read"))
     body = path.read_bytes()
     with pytest.raises(ValueError, match=r"binary\.tar\.gz: wrong checksum: MD5 \w+, expected \w+; delete or replace"):
         loader(tmp_path)
@@ -1181,7 +1180,7 @@ def test_cifar_is_downloaded_verified_saved_and_not_repeated(cifar, server, tmp_
     with pytest.raises(OSError, match=r"(?s)could not download .*wrong checksum.*put the official file in"):
         loader(tmp_path / "second", base_url=server.url)
     assert saved_below(tmp_path / "second") == []
-    with pytest.raises(OSError, match="(?s)could not download http://127.0.0.1.*refused"):
+    with pytest.raises(OSError, match="(?s)could not download .*http://127.0.0.1.*refused"):
         loader(tmp_path / "third")
 
 
@@ -1306,20 +1305,21 @@ STANDARDIZE = [
     (lambda: standardize(IMAGE, IMAGE[:0]), ValueError, r"X_test has shape \(0, 2\)"),
     (lambda: standardize(np.full((9, 7), 77)), ValueError, "all pixels of X_train are 77"),
     (lambda: standardize(np.full((9, 7), 0.1)), ValueError, "all pixels of X_train are 0.1"),
-    (lambda: standardize(IMAGE, max_value=0), ValueError, "max_value = 0 must be positive and finite"),
-    (lambda: standardize(IMAGE, max_value=np.inf), ValueError, "max_value = inf must be positive"),
-    (lambda: standardize(IMAGE, max_value="255"), TypeError, "max_value must be a number, got '255'"),
-    (lambda: standardize(IMAGE, max_value=True), TypeError, "max_value must be a number, got True"),
+    (lambda: standardize(IMAGE, max_value=0), ValueError, "outside 0 to max_value = 0:"),
+    (lambda: standardize(IMAGE * 0, max_value=0), ValueError, "outside 0 to max_value = 0:"),
+    (lambda: standardize(IMAGE, max_value=-1), ValueError, "max_value = -1.0 must be finite and not negative"),
+    (lambda: standardize(IMAGE, max_value=np.inf), ValueError, "max_value = inf must be finite"),
+    (lambda: standardize(IMAGE, max_value=None), TypeError, "max_value must be a number, got NoneType"),
     (lambda: standardize(IMAGE, dtype=np.float16), TypeError, "dtype must be numpy.float32 or"),
     (lambda: standardize(IMAGE, dtype=None), TypeError, "dtype must be .* got None"),
     (lambda: standardize(IMAGE, dtype="tall"), TypeError, "dtype must be .* got 'tall'"),
 ]
 UNSTANDARDIZE = [
-    (lambda: unstandardize(IMAGE, SCALED), TypeError, "X must be an array of floats, got uint8"),
-    (lambda: unstandardize([[0.0, 1.0]], SCALED), TypeError, "X must be an array of floats, got list"),
+    (lambda: unstandardize(IMAGE, SCALED), TypeError, "X has dtype uint8"),
+    (lambda: unstandardize([[0.0, 1.0]], SCALED), TypeError, "NumPy or PyTorch arrays .* got X: builtins.list"),
     (lambda: unstandardize(ROWS, (0, 1)), TypeError, "like must be what standardize.. returned, got tuple"),
-    (lambda: unstandardize(ROWS[0], SCALED), ValueError, r"X has shape \(2,\), expected \(m, 2\)"),
-    (lambda: unstandardize(ROWS[:0], SCALED), ValueError, r"shape \(0, 2\), expected \(m, 2\) with m >= 1"),
+    (lambda: unstandardize(ROWS[0], SCALED), ValueError, r"X must have 2 dimensions, .* its shape is \(2,\)"),
+    (lambda: unstandardize(ROWS[:0], SCALED), ValueError, r"X is empty: its shape is \(0, 2\)"),
     (lambda: unstandardize(ROWS[:, :1], SCALED), ValueError, r"X has shape \(2, 1\), expected \(m, 2\)"),
     (lambda: unstandardize(ROWS * np.nan, SCALED), ValueError, "X contains NaN or Inf"),
     (lambda: unstandardize(ROWS * np.inf, SCALED), ValueError, "X contains NaN or Inf"),
@@ -1332,9 +1332,8 @@ ONE_HOT = [
     (lambda: one_hot(np.zeros((2, 2), int)), ValueError, r"classes has shape \(2, 2\), expected \(n,\)"),
     (lambda: one_hot(np.array([0, -3])), ValueError, "classes contains -3: classes count from 0"),
     (lambda: one_hot(np.array([7]), 5), ValueError, "contains 7, but k = 5 allows 0 to 4: pass k >= 8"),
-    (lambda: one_hot(np.array([0]), 0), ValueError, "contains 0, but k = 0"),
+    (lambda: one_hot(np.array([0]), 0), ValueError, "k = 0 must be at least 1"),
     (lambda: one_hot(np.array([0]), 2.0), TypeError, "k must be an integer, got 2.0"),
-    (lambda: one_hot(np.array([0]), True), TypeError, "k must be an integer, got True"),
     (lambda: one_hot(np.array([0]), dtype=int), TypeError, "dtype must be numpy.float32 or"),
 ]
 

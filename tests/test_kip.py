@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from conftest import ALL, conditioned, error, numpy64, refit  # noqa: E402
 from ddref import datasets, distill, kip, krr, maps, measure  # noqa: E402
+from ddref.kip import objective, training  # noqa: E402
 
 KERNELS = {
     "linear": kip.linear,
@@ -182,7 +183,7 @@ def test_data_are_streamed_in_chunks_to_the_same_result(rng, kernel, monkeypatch
     how = {"lam_S": 0.2, "kernel": kernel}
     whole = [kip.predict((X_S, Y_S), X, **how), kip.solve_labels(X_S, X, Y, lam=0.7, **how)]
     total = kip.loss((X_S, Y_S), X, Y, lam=0.7, **how)
-    monkeypatch.setattr(kip, "CHUNK", 7)
+    monkeypatch.setattr(objective, "CHUNK", 7)
     parts = [kip.predict((X_S, Y_S), X, **how), kip.solve_labels(X_S, X, Y, lam=0.7, **how)]
     assert all(error(a, b) < 1e-11 for a, b in zip(parts, whole, strict=True))
     assert kip.loss((X_S, Y_S), X, Y, lam=0.7, **how) == pytest.approx(total, rel=1e-12)
@@ -370,7 +371,7 @@ def test_inputs_are_not_changed_and_callbacks_do_not_count_as_time(rng, monkeypa
     before = [A.clone() for A in (X_S, Y_S, X, Y)]
     state = kip.start(X_S, Y_S)
     clock = [0.0]
-    monkeypatch.setattr(kip.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(training.time, "perf_counter", lambda: clock[0])
 
     def slow(state):
         clock[0] += 100.0
@@ -428,10 +429,10 @@ def exact_set(X, Y, lam, lam_S=0.0):
 def rest_at(S, X, Y, lam_S, lam):
     """Size of the gradient of the loss by the points and the labels, relative to what its terms are."""
     state = kip.start(*S)
-    _, _, gradients = kip._step(state, X, Y, 1.0, kip.linear, None, lam_S, lam, "learn")
+    _, _, gradients = training._step(state, X, Y, 1.0, kip.linear, None, lam_S, lam, "learn")
     noise = torch.randn(S[0].shape, generator=torch.Generator().manual_seed(0), dtype=S[0].dtype)
     moved = kip.start(S[0] + 0.1 * S[0].std() * noise, S[1])
-    _, _, elsewhere = kip._step(moved, X, Y, 1.0, kip.linear, None, lam_S, lam, "learn")
+    _, _, elsewhere = training._step(moved, X, Y, 1.0, kip.linear, None, lam_S, lam, "learn")
     return max(float(a.norm() / b.norm()) for a, b in zip(gradients, elsewhere, strict=True))
 
 
@@ -562,9 +563,9 @@ def spoiled(A, value):
         (lambda S, T, X, Y: {"Y": Y[:, 0]}, "2 dimensions"),
         (lambda S, T, X, Y: {"X": X[:0]}, "empty"),
         (lambda S, T, X, Y: {"X": X[:, :3]}, "X has 3 columns and must have 6"),
-        (lambda S, T, X, Y: {"Y": Y[:9]}, "X has 40 rows and Y has 9"),
-        (lambda S, T, X, Y: {"Y": Y[:, :1]}, "Y has 1 columns and Y_S has 3"),
-        (lambda S, T, X, Y: {"Y_S": T[:2]}, "X_S has 5 rows and Y_S has 2"),
+        (lambda S, T, X, Y: {"Y": Y[:9]}, r"X \(n, d\), Y \(n, k\) do not fit"),
+        (lambda S, T, X, Y: {"Y": Y[:, :1]}, r"Y \(n, k\), Y_S \(m, k\) do not fit"),
+        (lambda S, T, X, Y: {"Y_S": T[:2]}, r"X_S \(m, d\), Y_S \(m, k\) do not fit"),
         (lambda S, T, X, Y: {"lam_S": -1.0}, "lam_S = -1.0 must be finite and not negative"),
         (lambda S, T, X, Y: {"lam_S": "auto"}, "could not convert|lam_S must be a number"),
         (lambda S, T, X, Y: {"lam": math.nan}, "lam = nan must be finite"),

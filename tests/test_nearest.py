@@ -219,6 +219,24 @@ def test_the_condition_number_counts_from_the_size_that_is_given(rng):
     assert np.linalg.svd(zero, compute_uv=False) == pytest.approx([0.101] * 3)
 
 
+def test_rows_are_truncated_to_as_many_directions_as_asked_for(nx, rng):
+    """Five rows whose span and that of Q have dimension 3: one direction is left outside Q."""
+    A, Q = nx.asarray(rng.normal(size=(5, 9))), nx.asarray(np.linalg.qr(rng.normal(size=(9, 2)))[0])
+    B, U, s, V = nearest.truncated(A, Q, 3)
+    whole = np.concatenate([numpy64(B), numpy64(Q).T])
+    assert np.linalg.matrix_rank(whole, tol=1e-4) == 3 and tuple(s.shape) == (1,)
+    outside_Q = numpy64(B) @ (np.eye(9) - numpy64(Q) @ numpy64(Q).T)
+    assert error((numpy64(U) * numpy64(s)) @ numpy64(V).T, outside_Q) < tolerance(10, nx.dtype)
+    best = np.linalg.svd(numpy64(A) @ (np.eye(9) - numpy64(Q) @ numpy64(Q).T), compute_uv=False)[1:]
+    assert np.linalg.norm(numpy64(B) - numpy64(A)) == pytest.approx(np.linalg.norm(best), rel=1e-5)
+
+
+def test_where_no_rows_are_well_conditioned_the_last_condition_number_is_said():
+    A, Q = np.diag([1.0, 1e-9]), np.eye(2)[:, 1:]
+    with pytest.raises(ValueError, match=r"no rows near these have a condition number up to 10; the last had 50, ask"):
+        nearest.spanning_rows(A, Q, 10.0, lambda B: 50.0, hint=", ask for more")
+
+
 # -- an independent optimiser
 
 

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from conftest import conditioned, error, refit
-from ddref import distill, frontier, gauge, intercept, krr, labels_only, measure, nearest
+from ddref import (
+    distill,
+    frontier,
+    gauge,
+    intercept,
+    krr,
+    labels_only,
+    measure,
+    nearest,
+)
 from ddref.measure import tolerance
 
 

@@ -29,6 +29,16 @@ COPIES = "_static/copies"  # folder of the files to download, in the built book
 def listed(name):
     """The source of the function, method or class `name` without its docstrings, its full name and its file."""
     source, path = copying.locate(name)
+    node = find(source, path)
+    hidden = {line for inner in ast.walk(node) for line in docstring_lines(inner, source.lines)}
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    shown = [source.lines[i - 1] for i in range(first, node.end_lineno + 1) if i not in hidden]
+    file = source.path.relative_to(copying.PACKAGE.parent).as_posix()
+    return textwrap.dedent("\n".join(shown)), ".".join([source.name, *path]), file
+
+
+def find(source, path):
+    """The function, method or class at `path`, a list of names, in a file."""
     node, body = None, list(source.here.values())
     for part in path:
         defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -36,11 +46,7 @@ def listed(name):
         if node is None:
             raise LookupError(f"{source.name} defines no {'.'.join(path)}")
         body = node.body
-    hidden = {line for inner in ast.walk(node) for line in docstring_lines(inner, source.lines)}
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    shown = [source.lines[i - 1] for i in range(first, node.end_lineno + 1) if i not in hidden]
-    file = source.path.relative_to(copying.PACKAGE.parent).as_posix()
-    return textwrap.dedent("\n".join(shown)), ".".join([source.name, *path]), file
+    return node
 
 
 def docstring_lines(node, lines):
@@ -199,6 +205,25 @@ def with_links_to_the_book(app, what, name, obj, options, lines):
             lines[number] = f"Book: {linked}{line[found.end() :]}"
 
 
+def with_annotations(app, what, name, obj, options, signature, returns):
+    """The signature as the file has it: annotations as they are written, `Array` and not what it stands for."""
+    written = signature_of(name) if what in ("function", "method", "class") else None
+    return written or (signature, returns)
+
+
+def signature_of(name):
+    """Arguments and result of the function, method or class `name`; None where no file defines them."""
+    try:
+        source, path = copying.locate(name)
+        node = find(source, path)
+        node = find(source, [*path, "__init__"]) if isinstance(node, ast.ClassDef) else node
+    except LookupError:
+        return None
+    arguments = re.sub(r"^(self|cls)(, |$)", "", ast.unparse(node.args))
+    returns = ast.unparse(node.returns) if node.returns and node.name != "__init__" else None
+    return f"({arguments})", returns
+
+
 def role(label):
     return {"eq": "eq", "fig": "numref", "sec": "ref"}.get(label.partition("-")[0], "prf:ref")
 
@@ -212,4 +237,5 @@ def setup(app):
     app.connect("html-page-context", without_thebe)
     app.connect("autodoc-skip-member", without_field_aliases)
     app.connect("autodoc-process-docstring", with_links_to_the_book)
+    app.connect("autodoc-process-signature", with_annotations)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

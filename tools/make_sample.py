@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ddref import datasets
+from ddref.datasets.samples import SAMPLE, SAMPLE_SHA256, sha256_of
 
 TRAIN, TEST = 6000, 1000
 
@@ -21,7 +22,7 @@ TRAIN, TEST = 6000, 1000
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", default=os.environ.get("DDREF_DATA"))
-    parser.add_argument("--output", type=Path, default=datasets._SAMPLE)
+    parser.add_argument("--output", type=Path, default=SAMPLE)
     options = parser.parse_args(arguments)
     if not options.folder:
         parser.error("name the folder of the Fashion-MNIST files, or set DDREF_DATA")
@@ -35,10 +36,10 @@ def main(arguments=None):
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(options.output, **sample)
-    found = datasets._sha256(*sample.values())
+    found = sha256_of(*sample.values())
     print(f"{options.output}: {options.output.stat().st_size:,} bytes, SHA-256 of the arrays {found}")
-    if found != datasets._SAMPLE_SHA256:
-        sys.exit(f"set _SAMPLE_SHA256 in ddref/datasets.py to {found} (it is {datasets._SAMPLE_SHA256})")
+    if found != SAMPLE_SHA256:
+        sys.exit(f"set SAMPLE_SHA256 in ddref/datasets/samples.py to {found} (it is {SAMPLE_SHA256})")
 
 
 if __name__ == "__main__":
