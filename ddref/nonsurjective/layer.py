@@ -1,6 +1,7 @@
 """A map of one layer, whose structure makes the steps of the solver cheap."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -116,7 +117,7 @@ class OneLayer:
         return self.scale * derivative(Z, value(Z))
 
 
-def as_layer(phi: object) -> OneLayer | None:
+def as_layer(phi: Any) -> OneLayer | None:
     """`phi` as a `OneLayer`: what it is, or what a Sequential of Linear and an
     activation is; None for every other map.
 
