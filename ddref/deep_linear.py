@@ -200,7 +200,7 @@ def points(
         else:
             X_S = _points_near(near, model, reached, max_condition)
         _warn_far(X_S, near, model, reached)
-    return _retrained(X_S, Y_S, lam_S, W, model, reached, max_condition)
+    return _retrained(X_S, Y_S, lam_S, model, reached, max_condition)
 
 
 # ---------------------------------------------------- what the map reaches, and W in it
@@ -236,12 +236,12 @@ class _Reached(NamedTuple):
 class _Model(NamedTuple):
     """``W = basis C`` in the coordinates of the map."""
 
-    W: Array  # (p, k), without what its cutoff takes for zero
+    W: Array  # (p, k), as given
     C: Array  # (n, k), n = q or q + 1
     P: Array  # (n, r): orthonormal basis of the columns of C, see _coordinates
     gamma: float  # length of the part of P along u: 0.0 where c is zero
     cut: float  # up to here gamma counts as zero
-    lost: float  # fraction of the given W that is not in this one
+    lost: float  # fraction of W that is not in basis C: its cutoff, and rounding
 
 
 def _reached_space(T, b):
@@ -272,8 +272,7 @@ def _coordinates(W, reached, rtol):
         # Turned, so that only the first column has a part along u, of length gamma.
         P = P @ xp.linalg.qr(P[-1:, :].mT, mode="complete")[0]
         gamma = norm(P[-1:, :])
-    carried = reached.basis @ C
-    return _Model(carried, C, P, gamma, cut, relative(W - carried, W))
+    return _Model(W, C, P, gamma, cut, relative(W - reached.basis @ C, W))
 
 
 def _spanning(A, n):
@@ -331,7 +330,7 @@ def _points_near(near, model, reached, max_condition):
 
     def condition(B):
         _, svd, worst = reached.features(inputs(B))
-        missing = relative(svd.outside(model.W), model.W)
+        missing = relative(svd.outside(model.W), model.W) - 2 * model.lost
         return svd.condition if missing <= explained(A, worst) else math.inf
 
     # Points B carry W if B^T N = M and, with a constant, 1^T N = c for some N.
@@ -449,9 +448,9 @@ def _with_constant(D, taken, P, lam_S, beta, cut):
 # --------------------------------------------------------------- retrained, and judged
 
 
-def _retrained(X_S, Y_S, lam_S, W, model, reached, max_condition):
+def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     """The set after training on the inputs as returned; free labels come from them."""
-    Phi_S, svd, worst = reached.features(X_S)
+    W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
     error = relative(svd.solve(Y_S, lam_S) - W, W)

@@ -18,6 +18,7 @@ from .arrays import (
     check_lam,
     check_shapes,
     eps_of,
+    graded_svd,
     number,
     thin_svd,
 )
@@ -82,7 +83,7 @@ def fit(Phi: Array, Y: Array, lam: float) -> Model:
     lam = check_lam(lam)
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"))
     (Phi_c, mean), (Y_c, mean_Y) = _centred(Phi), _centred(Y)
-    svd = thin_svd(Phi_c, 0.0) if lam > 0 else _centred_svd(Phi)[0]
+    svd = graded_svd(Phi_c, 0.0) if lam > 0 else _centred_svd(Phi)[0]
     W = svd.solve(Y_c, lam)
     return Model(W, mean_Y - mean @ W)
 

@@ -23,7 +23,9 @@ from .arrays import (
     check_lam,
     check_shapes,
     check_symmetric,
+    column_ratio,
     eps_of,
+    graded_svd,
     number,
     semidefinite_eigh,
     thin_svd,
@@ -129,10 +131,10 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Array
     lam = check_lam(lam)
     n, p = Phi.shape
     if lam == 0 or n * p <= SMALL:
-        return _ridge_svd(Phi, lam, rtol).solve(Y, lam)
+        return _from_data(Phi, Y, lam, rtol)
     W = _primal(Phi, Y, lam) if p <= n else _dual(Phi, Y, lam)
     if W is None:  # lam is below what rounding did to the Gram matrix
-        W = thin_svd(_float64(Phi), 0.0).solve(_float64(Y), lam)
+        W = _from_data(_float64(Phi), _float64(Y), lam, rtol)
     return xp.astype(W, Phi.dtype)
 
 
@@ -285,7 +287,27 @@ def gram(
 
 def _ridge_svd(Phi: Array, lam: float, rtol: float | None) -> ThinSVD:
     """SVD of the features: at lam > 0 nothing is cut, at lam = 0 what is rounding."""
-    return thin_svd(Phi, 0.0 if lam > 0 and rtol is None else rtol)
+    return graded_svd(Phi, 0.0 if lam > 0 and rtol is None else rtol)
+
+
+def _from_data(Phi: Array, Y: Array, lam: float, rtol: float | None) -> Array:
+    """Ridge regression by SVD; nothing is squared."""
+    if lam == 0 or rtol is not None or column_ratio(Phi) < eps_of(Phi) ** -0.5:
+        return _ridge_svd(Phi, lam, rtol).solve(Y, lam)
+    return _from_scaled_columns(Phi, Y, lam)
+
+
+def _from_scaled_columns(Phi: Array, Y: Array, lam: float) -> Array:
+    """Ridge regression with columns scaled to one size, each with its own penalty:
+    least squares with p rows more, ``lam^1/2`` over the sizes and targets 0.
+    """
+    xp = array_namespace(Phi)
+    p, like = Phi.shape[1], {"dtype": Phi.dtype, "device": device(Phi)}
+    sizes = xp.max(xp.abs(Phi), axis=0)
+    sizes = xp.where(sizes > 0, sizes, xp.max(sizes))
+    A = xp.concat([Phi / sizes, lam**0.5 * xp.eye(p, **like) / sizes], axis=0)
+    T = xp.concat([Y, xp.zeros((p, Y.shape[1]), **like)], axis=0)
+    return thin_svd(A, 0.0).solve(T) / sizes[:, None]
 
 
 def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
