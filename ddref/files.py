@@ -267,13 +267,16 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
     for name, A in arrays.items():
         if _sha256(A) != sums[name]:
             raise ValueError(f"array {name!r} is damaged: its checksum is wrong")
-    numbers = "lam_S lam fit_intercept scaling task seed certificate".split()
-    tuples = "image_shape value_range class_names".split()
     feature_map = _restore(header["feature_map"], "map", arrays, 0)
+    names = "lam_S lam fit_intercept scaling task seed certificate".split()
+    values: dict[str, Any] = {name: header[name] for name in names}
+    for name in ("X_S", "Y_S", "mean", "scale"):
+        values[name] = arrays.pop(name)
+    for name in ("image_shape", "value_range", "class_names"):
+        found = header[name]
+        values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
-        **{name: arrays.pop(name) for name in ("X_S", "Y_S", "mean", "scale")},
-        **{name: header[name] for name in numbers},
-        **{name: _as_tuple(header[name]) for name in tuples},
+        **values,
         feature_map=feature_map,
         classes=arrays.pop("classes", None),
         version=header["ddref"],
@@ -325,10 +328,6 @@ def _header_number(text: str) -> float:
     if not _is_number(value):
         raise ValueError(f"the number {shortened(text, 40)} is too large")
     return value
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 # ------------------------------------------------------------------------------ checks
@@ -430,8 +429,8 @@ def _check_classes(saved: Saved, k: int) -> None:
         )
     if len(set(classes.tolist())) != k:
         raise ValueError(f"classes are not {k} different values")
-    words = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
-    if not words or len(names) != k:
+    words = isinstance(names, tuple) and len(names) == k
+    if not words or not all(isinstance(name, str) for name in names or ()):
         raise ValueError(f"class_names must be {k} texts, one for each class")
 
 

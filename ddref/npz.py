@@ -94,7 +94,7 @@ def _write_array(member: IO[bytes], A: np.ndarray) -> None:
         order="C",
     )
     for part in parts:
-        member.write(part.tobytes())
+        member.write(np.asarray(part).tobytes())
 
 
 # ---------------------------------------------------------------------------- reading
