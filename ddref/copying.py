@@ -3,9 +3,9 @@
 The file begins with licence, version and address, then come the function asked for,
 what it needs from the package, and the checks of the ground. It is put together from
 the sources, read as syntax trees; nothing is executed. Text and comments are those of
-the package. What changes: imports of its own files go; of names that two files define
-the later one becomes ``file_name``; docstrings of what is needed end before their
-sections, which are in the reference.
+the package. What changes: imports of its own files go, in examples too; of names that
+two files define the later one becomes ``file_name``; docstrings of what is needed end
+before their sections, which are in the reference.
 """
 
 import ast
@@ -235,7 +235,7 @@ class Part(NamedTuple):
         """Imports from the package inside of it."""
         return [
             inner
-            for inner in ast.walk(self.node)
+            for inner in _walk(self.node)
             if isinstance(inner, ast.ImportFrom) and _from_package(self.source, inner)
         ]
 
@@ -251,12 +251,18 @@ class Part(NamedTuple):
         for name in {*_globals(self.text), *(ours.keys() - self.source.ours.keys())}:
             file, there = ours.get(name, (self.source.name, name))
             if name in ours and (whole := _as_file(file, there)):
-                for node in ast.walk(self.node):
+                for node in _walk(self.node):
                     if isinstance(node, ast.Attribute) and name == _dotted(node.value):
                         found[f"{name}.{node.attr}"] = whole, node.attr
             else:
                 found[name] = file, there
         return found
+
+
+@functools.cache
+def _walk(node: Node) -> tuple[Node, ...]:
+    """A statement and all in it; remembered, since many copies need it."""
+    return tuple(ast.walk(node))
 
 
 def _as_file(file: str, name: str) -> str | None:
@@ -330,15 +336,19 @@ def _used_at_once(node: Node) -> tuple[list[str], set[str]]:
 
 
 def _in_examples(part: Part) -> list[Part]:
-    """What the examples of a docstring use of the package."""
+    """What the examples of a docstring use of the package, or import from it."""
     found = []
-    for node in ast.walk(part.node):
+    for node in _walk(part.node):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             text = ast.get_docstring(node) or ""
             lines = doctest.DocTestParser().get_examples(text)
-            for name in _globals("".join(line.source for line in lines)):
+            code = "".join(line.source for line in lines)
+            used = {name: (part.source.name, name) for name in _globals(code)}
+            for inner in ast.parse(code).body:
+                used.update(_from_package(part.source, inner))
+            for file, name in used.values():
                 with contextlib.suppress(LookupError):
-                    source, there = definition(part.source.name, name)
+                    source, there = definition(file, name)
                     found.append(Part(source, source.here[there]))
     return found
 
@@ -601,14 +611,13 @@ def _rewritten(
         for name, (needed, there) in closure.names[part.key].items()
         if emitted[needed.source.name, there] != name
     }
-    taken = {node.arg for node in ast.walk(part.node) if isinstance(node, ast.arg)}
+    taken = {node.arg for node in _walk(part.node) if isinstance(node, ast.arg)}
     if both := taken & set(new):
         raise LookupError(
             f"{part.source.name} has {both.pop()} as a function and as an argument: it "
             "cannot be copied together with another function of this name"
         )
-    nodes: Iterator[Any] = ast.walk(part.node)
-    places = [node for node in nodes if _dotted(node) in new]
+    places = [node for node in _walk(part.node) if new and _dotted(node) in new]
     for node in sorted(places, key=lambda node: (node.lineno, -node.col_offset)):
         line = lines[node.lineno].encode()
         before, after = line[: node.col_offset], line[node.end_col_offset :]
@@ -619,8 +628,12 @@ def _rewritten(
         lines[number] = re.sub(r"^(def|class) \w+", rf"\1 {name}", lines[number])
     for node in part.imports():
         lines[node.lineno : node.end_lineno + 1] = [None] * _height(node)
+    for number in range(part.first, part.node.end_lineno + 1):
+        # in an example: the name is in this file
+        if re.match(rf"\s*>>> from {PACKAGE.name}\b[\w.]* import", lines[number] or ""):
+            lines[number] = None
     if all(part.node is not asked.node for asked, _ in closure.asked):
-        for node in ast.walk(part.node):
+        for node in _walk(part.node):
             _shorten_docstring(node, lines)
     kept = lines[part.first : part.node.end_lineno + 1]
     return "\n".join(line for line in kept if line is not None)

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -83,14 +83,18 @@ def save_npz(
                 _write_array(member, A)
 
 
-def _write_array(member, A: np.ndarray) -> None:
+def _write_array(member: IO[bytes], A: np.ndarray) -> None:
     """What `numpy.save` writes, always row by row, in chunks."""
     header = {"descr": A.dtype.str, "fortran_order": False, "shape": A.shape}
     np.lib.format.write_array_header_1_0(member, header)
-    flags = ["external_loop", "buffered", "zerosize_ok"]
-    count = max(CHUNK // A.itemsize, 1)
-    for part in np.nditer(A, flags, buffersize=count, order="C"):
-        member.write(part.tobytes())
+    parts = np.nditer(
+        A,
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        buffersize=max(CHUNK // A.itemsize, 1),
+        order="C",
+    )
+    for part in parts:
+        member.write(np.asarray(part).tobytes())
 
 
 # ---------------------------------------------------------------------------- reading
@@ -195,7 +199,7 @@ def _unpacked_members(
     return found
 
 
-def _read_array(member, size: int, name: str) -> np.ndarray:
+def _read_array(member: IO[bytes], size: int, name: str) -> np.ndarray:
     """The array in an open .npy file of `size` bytes.
 
     Its memory is asked for once its size is known to be that of the file, and filled

@@ -291,6 +291,28 @@ def test_what_a_file_uses_of_another_file_as_a_whole_is_followed(package):
     assert found["fit"](3) == 7 and "    return b_fit(x) + KIND.one" in text
 
 
+def test_what_an_example_uses_comes_along(package):
+    run = package(
+        a='''
+def asked(x):
+    """Asked.
+
+    >>> from ddref.b import two
+    >>> asked(two()) + three()
+    5
+    """
+    return x
+
+
+def three():
+    return 3
+''',
+        b="def two():\n    return 2\n",
+    )
+    found, text = run("a.asked")
+    assert found["two"]() == 2 and found["three"]() == 3 and "from ddref" not in text
+
+
 def test_annotations_are_defined_even_where_only_a_type_checker_sees_them(package):
     run = package(
         a="from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from .b import Map\n\n\n"

@@ -43,7 +43,7 @@ def _classes(saved: files.Saved) -> str:
 
 def _model(saved: files.Saved) -> str:
     how = "with" if saved.fit_intercept else "without"
-    phi = saved.feature_map
+    phi: Any = saved.feature_map
     on = "the columns"
     if phi is not None:
         sizes = f"{phi.input_dim} values, {phi.output_dim} features"

@@ -261,7 +261,9 @@ class _ShortNames(tarfile.TarInfo):
     """
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_ShortNames":
+    def frombuf(
+        cls, buf: bytes | bytearray, encoding: str, errors: str
+    ) -> "_ShortNames":
         member = super().frombuf(buf, encoding, errors)
         data = (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE)
         if member.type not in data and member.size > NAME_LIMIT:
@@ -340,7 +342,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
     """
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        last = tar.members[-1].name if tar.members else "its beginning"
+        last = ["its beginning", *tar.getnames()][-1]
         raise ValueError(f"cut short or damaged after {last}")
     while tar.fileobj.read(1 << 20):  # on to the checksum of the compression
         pass

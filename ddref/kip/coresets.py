@@ -49,8 +49,10 @@ def herding(Phi: torch.Tensor, m: int) -> torch.Tensor:
         raise ValueError(
             f"m = {m} must be between 1 and the {Phi.shape[0]} rows of Phi"
         )
-    mean, squares, chosen = Phi.mean(0), Phi.square().sum(1), []
+    mean = Phi.mean(0)
+    squares = Phi.square().sum(1)
     total = torch.zeros_like(mean)
+    chosen: list[int] = []
     for count in range(1, m + 1):
         score = squares - 2 * Phi @ (
             count * mean - total
