@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -87,11 +87,14 @@ def _write_array(member: IO[bytes], A: np.ndarray) -> None:
     """What `numpy.save` writes, always row by row, in chunks."""
     header = {"descr": A.dtype.str, "fortran_order": False, "shape": A.shape}
     np.lib.format.write_array_header_1_0(member, header)
-    flags: Any = ["external_loop", "buffered", "zerosize_ok"]
-    count = max(CHUNK // A.itemsize, 1)
-    chunks: Any = np.nditer(A, flags, buffersize=count, order="C")
-    for part in chunks:
-        member.write(part.tobytes())
+    parts = np.nditer(
+        A,
+        flags=["external_loop", "buffered", "zerosize_ok"],
+        buffersize=max(CHUNK // A.itemsize, 1),
+        order="C",
+    )
+    for part in parts:
+        member.write(np.asarray(part).tobytes())
 
 
 # ---------------------------------------------------------------------------- reading
