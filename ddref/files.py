@@ -1,33 +1,36 @@
-"""The file of a distilled set: one `.npz` that NumPy alone reads, without pickle, and that nothing in it can execute.
+"""The file of a distilled set: one `.npz` that NumPy alone reads, without pickle, and
+that nothing in it can execute.
 
-It holds the array `header`, a text in JSON, and the arrays `X_S` (m, d), `Y_S` (m, k), `mean` (d,), `scale` (d,),
-`classes` (k,) of a classification, and those of the feature map, `map/...`. Ridge regression with `lam_S` on
-``phi((X_S - mean) / scale)`` and `Y_S`, with an intercept where `fit_intercept` says so, gives the model.
+It holds the array `header`, a text in JSON, and the arrays `X_S` (m, d), `Y_S` (m, k),
+`mean` (d,), `scale` (d,), `classes` (k,) of a classification, and those of the feature
+map, `map/...`. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
+`Y_S`, with an intercept where `fit_intercept` says so, gives the model.
 
-`load` believes nothing: sizes before anything is unpacked, the checksum of every array, every shape and number.
+`load` believes nothing: sizes before anything is unpacked, the checksum of every array,
+every shape and number. What it returns can be printed and computed with: numbers are
+finite and of a size that a float has, texts are letters.
 """
 
 import hashlib
-import io
 import json
 import math
-import os
 import sys
-import uuid
-import zipfile
-import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddref import fourier, intercept, krr, maps
+from . import fourier, intercept, krr, maps
+from .npz import load_npz, save_npz, shortened
 
 MAGIC, FORMAT = "ddref distilled set", 1
-ONE_HOT = "column i of Y_S is the score of classes[i]; the class of a row is that of its largest score"
+ONE_HOT = (
+    "column i of Y_S is the score of classes[i]; the class of a row is that of its "
+    "largest score"
+)
 TARGETS = "columns of Y_S are the targets"
 SCALINGS = ("none", "columns", "global")
-MEMBERS = 4096  # arrays a file may have
+LARGEST = 1 << 128  # no integer of a header is as large; a seed may have 128 bits
 
 
 class Saved(NamedTuple):
@@ -41,18 +44,18 @@ class Saved(NamedTuple):
     mean: np.ndarray  # (d,), subtracted from the rows before the feature map
     scale: np.ndarray  # (d,), what they are divided by then
     scaling: str = "none"  # how mean and scale were found: "none", "columns", "global"
-    feature_map: object = None  # None: the scaled rows themselves
-    image_shape: tuple | None = None
-    value_range: tuple | None = None  # smallest and largest value of the original data
+    feature_map: Any = None  # None: the scaled rows themselves
+    image_shape: tuple[int, ...] | None = None
+    value_range: tuple[float, float] | None = None  # of the original data
     task: str = "regression"  # or "classification"
     classes: np.ndarray | None = None  # (k,), the labels as they were given
-    class_names: tuple | None = None  # words for them
+    class_names: tuple[str, ...] | None = None  # words for them
     seed: int | None = None
-    certificate: dict | None = None
+    certificate: dict[str, float | None] | None = None
     version: str = ""  # of the ddref that wrote the file
 
 
-def save(path, saved, *, overwrite=False):
+def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
     """Write a distilled set to one `.npz` file, whole or not at all.
 
     Parameters
@@ -60,6 +63,7 @@ def save(path, saved, *, overwrite=False):
     path : str or path
         Its name ends in `.npz`.
     saved : Saved
+        Classes may be an array of objects that are all texts.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -68,13 +72,15 @@ def save(path, saved, *, overwrite=False):
     FileExistsError
         When the file exists and `overwrite` is False.
     ValueError, TypeError
-        For what `load` would refuse; for a feature map of your own, which a file cannot hold.
+        For what `load` would refuse; for a feature map of your own, which a file cannot
+        hold.
 
     Examples
     --------
     >>> import tempfile, pathlib
     >>> import numpy as np
-    >>> set_ = Saved(np.eye(2), np.eye(2), 0.1, 1.0, False, np.zeros(2), np.ones(2))
+    >>> points, zero, one = np.eye(2), np.zeros(2), np.ones(2)
+    >>> set_ = Saved(points, points, 0.1, 1.0, False, zero, one)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "set.npz")
     ...     save(path, set_)
@@ -86,32 +92,34 @@ def save(path, saved, *, overwrite=False):
     if path.suffix != ".npz":
         raise ValueError(f"{path}: the name of the file must end in .npz")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True (--force) to replace it, or another name")
+        raise FileExistsError(
+            f"{path} exists; pass overwrite=True (--force) to replace it, or another "
+            "name"
+        )
     if not isinstance(saved, Saved):
         raise TypeError(f"saved must be a Saved, got {type(saved).__name__}")
+    saved = saved._replace(classes=_texts(saved.classes))
     _check(saved)
-    _write(path, _packed(saved))
+    save_npz(path, _file_arrays(saved))
 
 
-def load(path, *, max_bytes=1 << 30):
+def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
     """Read a distilled set.
 
     Parameters
     ----------
     path : str or path
     max_bytes : int, default 1 GiB
-        Limit for all arrays, unpacked: a file made to fill the memory is refused before it does.
-
-    Returns
-    -------
-    Saved
+        Limit for all arrays, unpacked: a file made to fill the memory is refused before
+        it does.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is no `.npz`, damaged, not a distilled set, of a newer format, or too large; the message says which.
+        The file is no `.npz`, damaged, not a distilled set, of a newer format, or too
+        large; the message, one line, says which.
 
     Examples
     --------
@@ -121,23 +129,19 @@ def load(path, *, max_bytes=1 << 30):
     FileNotFoundError: no/such/file.npz does not exist
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    arrays = load_npz(path, max_bytes=max_bytes)
     try:
-        saved = _unpacked(_arrays(path, max_bytes))
+        saved = _saved(arrays)
         _check(saved)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        text = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path}: {text}") from error
+    except KeyError as error:
+        raise ValueError(f"{path}: {shortened(f'{error} is missing')}") from error
+    except Exception as error:  # maps made from what a file says raise what they like
+        raise ValueError(f"{path}: {shortened(str(error))}") from error
     return saved
 
 
-def model(saved):
+def model(saved: Saved) -> intercept.Model:
     """Train on a distilled set: ridge regression on its features.
-
-    Parameters
-    ----------
-    saved : Saved
 
     Returns
     -------
@@ -151,42 +155,37 @@ def model(saved):
     Examples
     --------
     >>> import numpy as np
-    >>> model(Saved(np.array([[1.0], [3.0]]), np.array([[5.0], [9.0]]), 0.0, 1.0, True, np.zeros(1), np.ones(1))).b
+    >>> X_S, Y_S = np.array([[1.0], [3.0]]), np.array([[5.0], [9.0]])
+    >>> model(Saved(X_S, Y_S, 0.0, 1.0, True, np.zeros(1), np.ones(1))).b
     array([[3.]])
     """
-    Phi_S, Y_S = features(saved, saved.X_S), saved.Y_S.astype(np.float64)
+    Phi_S = features(saved, saved.X_S)
+    Y_S = saved.Y_S.astype(np.float64)
     if saved.fit_intercept:
         return intercept.fit(Phi_S, Y_S, saved.lam_S)
-    return intercept.Model(krr.fit(Phi_S, Y_S, saved.lam_S), np.zeros((1, Y_S.shape[1])))
+    W = krr.fit(Phi_S, Y_S, saved.lam_S)
+    return intercept.Model(W, np.zeros((1, Y_S.shape[1])))
 
 
-def features(saved, X):
-    """Features (n, p), in float64, that a distilled set is trained on: ``phi((X - mean) / scale)``.
+def features(saved: Saved, X: np.ndarray) -> np.ndarray:
+    """Features (n, p), in float64, of rows `X` (n, d): ``phi((X - mean) / scale)``.
 
-    Parameters
-    ----------
-    saved : Saved
-    X : ndarray (n, d)
-
-    Returns
-    -------
-    ndarray (n, p)
-
-    Raises
-    ------
-    ValueError
-        For rows of another width.
+    The distilled set is trained on those of its points. ValueError for rows of another
+    width.
 
     Examples
     --------
     >>> import numpy as np
-    >>> set_ = Saved(np.eye(2), np.eye(2), 0.0, 1.0, False, np.ones(2), np.full(2, 2.0), "global")
+    >>> points, zero = np.eye(2), np.zeros(2)
+    >>> set_ = Saved(points, points, 0.0, 1.0, False, zero + 1, zero + 2, "global")
     >>> features(set_, np.array([[3.0, 1.0]]))
     array([[1., 0.]])
     """
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != len(saved.mean):
-        raise ValueError(f"rows of {len(saved.mean)} values are needed, X has shape {X.shape}")
+        raise ValueError(
+            f"rows of {len(saved.mean)} values are needed, X has shape {X.shape}"
+        )
     rows = X if saved.scaling == "none" else (X - saved.mean) / saved.scale
     if saved.feature_map is None:
         return rows
@@ -222,16 +221,16 @@ def plain(phi):
     return _restore(_describe(phi, "map", arrays), "map", arrays, 0)
 
 
-# ------------------------------------------------------------------------------------------------- the bytes
+# -------------------------------------------------------------------- header and arrays
 
 
-def _packed(saved):
-    """The bytes of the file: the same set gives the same bytes."""
-    arrays = {"X_S": saved.X_S, "Y_S": saved.Y_S, "mean": saved.mean, "scale": saved.scale}
+def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
+    """The arrays of the file, the header before all others."""
+    arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
-        arrays["classes"] = np.asarray(saved.classes)
+        arrays["classes"] = saved.classes
     described = _describe(saved.feature_map, "map", arrays)
-    from ddref import __version__
+    from . import __version__
 
     header = {
         "magic": MAGIC,
@@ -239,220 +238,233 @@ def _packed(saved):
         "ddref": __version__,
         "task": saved.task,
         "labels": TARGETS if saved.classes is None else ONE_HOT,
-        "class_names": None if saved.class_names is None else list(saved.class_names),
+        "class_names": saved.class_names,
         "lam_S": saved.lam_S,
         "lam": saved.lam,
         "fit_intercept": saved.fit_intercept,
         "scaling": saved.scaling,
-        "image_shape": None if saved.image_shape is None else list(saved.image_shape),
-        "value_range": None if saved.value_range is None else list(saved.value_range),
+        "image_shape": saved.image_shape,
+        "value_range": saved.value_range,
         "feature_map": described,
         "dtype": saved.X_S.dtype.name,
         "seed": saved.seed,
         "certificate": saved.certificate,
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
-    arrays = {"header": np.array(json.dumps(header, indent=1, allow_nan=False)), **arrays}
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, A in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(A) if A.ndim else A, allow_pickle=False)
-            info = zipfile.ZipInfo(name + ".npy")  # dated 1980: the bytes do not depend on the day
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, member.getvalue())
-    return file.getvalue()
+    text = json.dumps(header, indent=1, allow_nan=False)
+    return {"header": np.array(text), **arrays}
 
 
-def _write(path, data):
-    """A temporary file, then renamed: `path` is absent, old or whole, even if the process is killed."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _arrays(path, limit):
-    """The arrays of an .npz file by name, of numbers and texts only, at most `limit` bytes in all."""
-    with open(path, "rb") as raw:
-        start = raw.read(4)
-        if start[:2] != b"PK":
-            raise ValueError(f"not an .npz file: it begins with {start.hex(' ') or 'nothing'}, not with 50 4b")
-        try:
-            with zipfile.ZipFile(raw) as archive:
-                members = archive.infolist()
-                size = sum(info.file_size for info in members)
-                if size > limit or len(members) > MEMBERS:
-                    raise ValueError(
-                        f"{len(members)} arrays of {size:,} bytes, unpacked, are more than {MEMBERS} arrays or "
-                        f"max_bytes = {limit:,}; refused"
-                    )
-                found = {}
-                for info in members:
-                    name = info.filename.removesuffix(".npy")
-                    if name == info.filename or name in found or info.flag_bits & 1:
-                        raise ValueError(f"{info.filename!r}: not one array of a name of its own")
-                    with archive.open(info) as member:
-                        content = member.read(info.file_size + 1)
-                    found[name] = _array(name, content)
-                return found
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-            raise ValueError(f"damaged, or not an .npz file ({error})") from error
-        except zlib.error as error:
-            raise ValueError(f"damaged ({error})") from error
-
-
-def _array(name, content):
-    """An array from the bytes of an .npy file; nothing is made before its size is known to be right."""
-    file = io.BytesIO(content)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, dtype = read(file)
-    except Exception as error:  # a header is a literal of Python: NumPy raises what its parser does
-        raise ValueError(f"array {name!r} is damaged ({error})") from error
-    if dtype.kind not in "fiubU" or dtype.itemsize > 1 << 28:
-        raise ValueError(f"array {name!r} holds {dtype}: only numbers and texts are read")
-    expected, found = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if min(shape, default=0) < 0 or expected != found:
-        raise ValueError(f"array {name!r} is damaged: {found:,} bytes where {shape} of {dtype} need {expected:,}")
-    file.seek(0)
-    A = np.lib.format.read_array(file, allow_pickle=False)
-    return A.astype(A.dtype.newbyteorder("="), copy=False)
-
-
-def _unpacked(arrays):
-    """A Saved from the arrays, with everything but the numbers themselves checked."""
-    text = arrays.pop("header", None)
-    if text is None or text.shape != () or text.dtype.kind != "U":
-        raise ValueError("not a distilled set of ddref: the text 'header' is missing")
-    try:
-        header = json.loads(str(text), parse_constant=_refuse)
-    except ValueError as error:
-        raise ValueError(f"the header is damaged ({error})") from error
-    if not isinstance(header, dict) or header.get("magic") != MAGIC:
-        raise ValueError(f"not a distilled set of ddref: its header does not say {MAGIC!r}")
-    if not _is(header.get("format"), int) or header["format"] < 1:
-        raise ValueError(f"the header is damaged: format = {header.get('format')!r}")
-    if header["format"] > FORMAT:
-        raise ValueError(
-            f"format {header['format']}, written by ddref {header.get('ddref')}; this ddref reads up to format "
-            f"{FORMAT}: install a newer one"
-        )
+def _saved(arrays: dict[str, np.ndarray]) -> Saved:
+    """A Saved from the arrays, with everything but the values themselves checked."""
+    header = _header(arrays.pop("header", None))
     sums = header["sha256"]
     if not isinstance(sums, dict) or set(sums) != set(arrays):
-        raise ValueError(f"damaged: it has the arrays {sorted(arrays)}, and its header those of another file")
+        raise ValueError(
+            f"damaged: it has the arrays {sorted(arrays)}, and its header those of "
+            "another file"
+        )
     for name, A in arrays.items():
         if _sha256(A) != sums[name]:
             raise ValueError(f"array {name!r} is damaged: its checksum is wrong")
-    shape, bounds, names = (header[key] for key in ("image_shape", "value_range", "class_names"))
-    phi = _restore(header["feature_map"], "map", arrays, 0)
+    feature_map = _restore(header["feature_map"], "map", arrays, 0)
+    names = "lam_S lam fit_intercept scaling task seed certificate".split()
+    values: dict[str, Any] = {name: header[name] for name in names}
+    for name in ("X_S", "Y_S", "mean", "scale"):
+        values[name] = arrays.pop(name)
+    for name in ("image_shape", "value_range", "class_names"):
+        found = header[name]
+        values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
-        **{name: arrays.pop(name) for name in ("X_S", "Y_S", "mean", "scale")},
-        **{name: header[name] for name in ("lam_S", "lam", "fit_intercept", "scaling", "task", "seed", "certificate")},
-        feature_map=phi,
-        image_shape=tuple(shape) if isinstance(shape, list) else shape,
-        value_range=tuple(bounds) if isinstance(bounds, list) else bounds,
+        **values,
+        feature_map=feature_map,
         classes=arrays.pop("classes", None),
-        class_names=tuple(names) if isinstance(names, list) else names,
         version=header["ddref"],
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
-    if header["dtype"] != saved.X_S.dtype.name or header["labels"] != (TARGETS if saved.classes is None else ONE_HOT):
-        raise ValueError("the header is damaged: its dtype or label convention is not that of the arrays")
+    labels = TARGETS if saved.classes is None else ONE_HOT
+    if (header["dtype"], header["labels"]) != (saved.X_S.dtype.name, labels):
+        raise ValueError(
+            "the header is damaged: its dtype or label convention is not that of the "
+            "arrays"
+        )
     return saved
 
 
-def _check(saved):
+def _header(text: np.ndarray | None) -> dict[str, Any]:
+    if text is None or text.shape != () or text.dtype.kind != "U":
+        raise ValueError("not a distilled set of ddref: the text 'header' is missing")
+    try:
+        header = json.loads(
+            str(text),
+            parse_int=_header_number,
+            parse_float=_header_number,
+            parse_constant=_header_number,
+        )
+        json.dumps(header, ensure_ascii=False).encode()  # letters, no halves of them
+    except ValueError as error:
+        raise ValueError(f"the header is damaged ({error})") from error
+    if not isinstance(header, dict) or header.get("magic") != MAGIC:
+        raise ValueError(
+            f"not a distilled set of ddref: its header does not say {MAGIC!r}"
+        )
+    written = header.get("format")
+    if not _is(written, int) or written < 1:
+        raise ValueError(f"the header is damaged: format = {written!r}")
+    if written > FORMAT:
+        raise ValueError(
+            f"format {written}, written by ddref {header.get('ddref')}; this ddref "
+            f"reads up to format {FORMAT}: install a newer one"
+        )
+    return header
+
+
+def _header_number(text: str) -> float:
+    """A number of the header, anywhere in it."""
+    if "N" in text or "I" in text:
+        raise ValueError(f"{text} is not a number")
+    value = float(text) if set(text) & set(".eE") else int(text)
+    if not _is_number(value):
+        raise ValueError(f"the number {shortened(text, 40)} is too large")
+    return value
+
+
+# ------------------------------------------------------------------------------ checks
+
+
+def _check(saved: Saved) -> None:
     """Every value of a Saved, or a ValueError that says which is wrong."""
-    m, d = _matrix(saved.X_S, "X_S", (np.float32, np.float64))
-    if _matrix(saved.Y_S, "Y_S", (saved.X_S.dtype.type,))[0] != m:
-        raise ValueError(f"X_S has {m} rows and Y_S has {saved.Y_S.shape[0]}")
-    k = saved.Y_S.shape[1]
+    m, d = _matrix_shape(saved.X_S, "X_S", (np.float32, np.float64))
+    rows, k = _matrix_shape(saved.Y_S, "Y_S", (saved.X_S.dtype.type,))
+    if rows != m:
+        raise ValueError(f"X_S has {m} rows and Y_S has {rows}")
+    _check_training(saved, d)
+    _check_images(saved, d)
+    _check_classes(saved, k)
+    if saved.seed is not None and not (_is(saved.seed, int) and _is_number(saved.seed)):
+        raise ValueError(f"seed = {saved.seed!r} must be an integer or None")
+    if not isinstance(saved.version, str) or len(saved.version) > 100:
+        raise ValueError(f"the version is {saved.version!r}, not a short text")
+    _check_certificate(saved.certificate)
+    _check_map(saved, d)
+
+
+def _check_training(saved: Saved, d: int) -> None:
     for name in ("mean", "scale"):
         A = getattr(saved, name)
-        if not isinstance(A, np.ndarray) or A.shape != (d,) or A.dtype != np.float64 or not np.isfinite(A).all():
+        vector = isinstance(A, np.ndarray) and A.shape == (d,) and A.dtype == np.float64
+        if not vector or not np.isfinite(A).all():
             raise ValueError(f"{name} must be {d} finite numbers in float64")
     for name in ("lam_S", "lam"):
         value = getattr(saved, name)
-        if not _is(value, int, float) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} = {value!r} must be a finite number, not negative")
+        if not _is_number(value) or value < 0:
+            raise ValueError(
+                f"{name} = {value!r} must be a finite number, not negative"
+            )
     if saved.scaling not in SCALINGS or not (saved.scale > 0).all():
-        raise ValueError(f"scaling = {saved.scaling!r} must be one of {SCALINGS}, with positive scales")
+        raise ValueError(
+            f"scaling = {saved.scaling!r} must be one of {SCALINGS}, with positive "
+            "scales"
+        )
     if saved.scaling == "none" and (saved.mean.any() or (saved.scale != 1).any()):
         raise ValueError("scaling = 'none', but mean and scale are not 0 and 1")
     if not isinstance(saved.fit_intercept, bool):
-        raise ValueError(f"fit_intercept = {saved.fit_intercept!r} must be True or False")
-    if saved.seed is not None and not _is(saved.seed, int):
-        raise ValueError(f"seed = {saved.seed!r} must be an integer or None")
-    if not isinstance(saved.version, str):
-        raise ValueError(f"the version is {saved.version!r}, not a text")
-    _check_images(saved, d)
-    _check_classes(saved, k)
-    _check_certificate(saved.certificate)
-    phi = saved.feature_map
-    if phi is not None:
-        _describe(phi, "map", {})
-        if phi.input_dim not in (None, d):
-            raise ValueError(f"the feature map takes {phi.input_dim} values, a point has {d}")
-        if not np.isfinite(features(saved, saved.X_S)).all():
-            raise ValueError("the features of the distilled points contain NaN or Inf")
+        raise ValueError(
+            f"fit_intercept = {saved.fit_intercept!r} must be True or False"
+        )
 
 
-def _matrix(A, name, dtypes):
-    if not isinstance(A, np.ndarray) or A.ndim != 2 or 0 in A.shape or A.dtype not in dtypes:
-        kind = f"{A.shape} of {A.dtype}" if isinstance(A, np.ndarray) else type(A).__name__
-        raise ValueError(f"{name} must be a matrix of {' or '.join(t.__name__ for t in dtypes)}, it is {kind}")
+def _matrix_shape(A: Any, name: str, dtypes: tuple[type, ...]) -> tuple[int, int]:
+    matrix = isinstance(A, np.ndarray) and A.ndim == 2 and 0 not in A.shape
+    if not matrix or A.dtype not in dtypes:
+        array = isinstance(A, np.ndarray)
+        found = f"{A.shape} of {A.dtype}" if array else type(A).__name__
+        kinds = " or ".join(dtype.__name__ for dtype in dtypes)
+        raise ValueError(f"{name} must be a matrix of {kinds}, it is {found}")
     if not np.isfinite(A).all():
         raise ValueError(f"{name} contains NaN or Inf")
     return A.shape
 
 
-def _check_images(saved, d):
+def _check_images(saved: Saved, d: int) -> None:
     shape, bounds = saved.image_shape, saved.value_range
     if shape is not None and not (
-        isinstance(shape, tuple) and len(shape) in (2, 3) and all(_is(side, int) and side > 0 for side in shape)
+        isinstance(shape, tuple)
+        and len(shape) in (2, 3)
+        and all(_is(side, int) and side > 0 for side in shape)
         and math.prod(shape) == d
-    ):  # fmt: skip
-        raise ValueError(f"image_shape = {shape!r} does not describe rows of {d} values")
+    ):
+        raise ValueError(
+            f"image_shape = {shape!r} does not describe rows of {d} values"
+        )
     if bounds is not None and not (
-        isinstance(bounds, tuple) and len(bounds) == 2 and all(_is(v, int, float) and math.isfinite(v) for v in bounds)
+        isinstance(bounds, tuple)
+        and len(bounds) == 2
+        and all(_is_number(value) for value in bounds)
         and bounds[0] <= bounds[1]
-    ):  # fmt: skip
-        raise ValueError(f"value_range = {bounds!r} must be two numbers, the smaller first")
+    ):
+        raise ValueError(
+            f"value_range = {bounds!r} must be two numbers, the smaller first"
+        )
 
 
-def _check_classes(saved, k):
+def _check_classes(saved: Saved, k: int) -> None:
     classes, names = saved.classes, saved.class_names
-    if (saved.task == "classification") != (classes is not None) or saved.task not in ("classification", "regression"):
-        raise ValueError(f"task = {saved.task!r} must be 'classification', with classes, or 'regression', without")
+    tasks = {"classification": True, "regression": False}
+    if tasks.get(saved.task) != (classes is not None):
+        raise ValueError(
+            f"task = {saved.task!r} must be 'classification', with classes, or "
+            "'regression', without"
+        )
     if classes is None:
         if names is not None:
             raise ValueError("class_names without classes")
         return
-    if not isinstance(classes, np.ndarray) or classes.shape != (k,) or classes.dtype.kind not in "iufbU":
-        raise ValueError(f"classes must be {k} numbers or texts, one for each column of Y_S")
+    array = isinstance(classes, np.ndarray) and classes.shape == (k,)
+    finite = array and (classes.dtype.kind != "f" or np.isfinite(classes).all())
+    if not finite or classes.dtype.kind not in "iufbU":
+        raise ValueError(
+            f"classes must be {k} numbers or texts, one for each column of Y_S"
+        )
     if len(set(classes.tolist())) != k:
         raise ValueError(f"classes are not {k} different values")
-    if not isinstance(names, tuple) or len(names) != k or not all(isinstance(name, str) for name in names):
+    words = isinstance(names, tuple) and len(names) == k
+    if not words or not all(isinstance(name, str) for name in names or ()):
         raise ValueError(f"class_names must be {k} texts, one for each class")
 
 
-def _check_certificate(certificate):
+def _check_certificate(certificate: Any) -> None:
     if certificate is None:
         return
-    good = isinstance(certificate, dict) and all(
-        isinstance(name, str) and (value is None or _is(value, bool, int, float) and math.isfinite(value))
-        for name, value in certificate.items()
-    )
-    if not good:
+    if not isinstance(certificate, dict) or not all(
+        value is None or _is(value, bool) or _is_number(value)
+        for value in certificate.values()
+    ):
         raise ValueError("the certificate must be finite numbers by name")
+
+
+def _check_map(saved: Saved, d: int) -> None:
+    phi = saved.feature_map
+    if phi is None:
+        return
+    _describe(phi, "map", {})  # refuses a map of your own
+    if phi.input_dim not in (None, d):
+        raise ValueError(
+            f"the feature map takes {phi.input_dim} values, a point has {d}"
+        )
+    with np.errstate(all="ignore"):
+        Phi_S = features(saved, saved.X_S)
+    if not np.isfinite(Phi_S).all():
+        raise ValueError("the features of the distilled points contain NaN or Inf")
+
+
+def _texts(classes: np.ndarray | None) -> np.ndarray | None:
+    """Classes in an array of texts where they are texts in an array of objects."""
+    if isinstance(classes, np.ndarray) and classes.dtype == object:
+        if all(isinstance(name, str) for name in classes.flat):
+            return classes.astype(str)
+    return classes
 
 
 # ---------------------------------------------------------------------------------------------- feature maps
@@ -571,10 +583,10 @@ def _is_torch(phi):
     return module is not None and isinstance(phi, module.Linear | module.Conv2d | module.LeakyReLU | module.Chain)
 
 
-# ------------------------------------------------------------------------------------------------ small parts
+# ------------------------------------------------------------------------- small parts
 
 
-def _sha256(A):
+def _sha256(A: np.ndarray) -> str:
     found = hashlib.sha256(f"{A.dtype.str} {A.shape} ".encode())
     found.update(np.ascontiguousarray(A).tobytes())
     return found.hexdigest()
@@ -584,10 +596,13 @@ def _numpy(A):
     return np.ascontiguousarray(A if isinstance(A, np.ndarray) else A.detach().cpu().numpy())
 
 
-def _is(value, *types):
-    """Whether a value is of one of the types, where True and False are no integers."""
-    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value is of that type, where True and False are no integers."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
-def _refuse(constant):
-    raise ValueError(f"{constant} is not a number")
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite float, or an integer of a size that floats have."""
+    if _is(value, int):
+        return abs(value) < LARGEST
+    return _is(value, float) and math.isfinite(value)

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from contextlib import nullcontext
 
@@ -68,7 +69,21 @@ def rewritten(path, header=None, **arrays):
     return path
 
 
+def refused(path, words):
+    """Refused in one line of at most 300 characters, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=words) as caught:
+            files.load(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) <= 200 + len(f"{path}: ")
+
+
 # -- round trips
+
+
+def test_classes_that_are_words_in_an_array_of_objects_are_saved_as_words(tmp_path):
+    files.save(tmp_path / "set.npz", example(classes=np.array(["cat", "dog"], dtype=object)))
+    assert files.load(tmp_path / "set.npz").classes.tolist() == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -224,6 +239,10 @@ def test_a_map_of_your_own_cannot_be_saved(tmp_path):
         ({"task": "regression"}, "task = 'regression' must be"),
         ({"classes": np.array(["cat", "cat"])}, "not 2 different values"),
         ({"classes": np.array([None, 1])}, "classes must be 2 numbers or texts"),
+        ({"classes": np.array(["cat", 1], dtype=object)}, "classes must be 2 numbers or texts"),
+        ({"classes": np.array([np.nan, 1])}, "classes must be 2 numbers or texts"),
+        ({"lam": 10**400}, "lam = 1000"),
+        ({"seed": 1 << 128}, "must be an integer"),
         ({"class_names": ("cat",)}, "class_names must be 2 texts"),
         ({"certificate": {"relative_error": float("nan")}}, "the certificate must be finite"),
         ({"feature_map": maps.Identity(5)}, "the feature map takes 5 values, a point has 3"),
@@ -309,13 +328,47 @@ def test_a_changed_byte_is_refused_or_changes_nothing(path):
         ({"feature_map": None}, "belong to nothing"),
         ({"feature_map": {"kind": "Chain", "steps": [{"kind": "LeakyReLU", "slope": 0}]}}, "slope = 0"),
         ({"certificate": [1]}, "the certificate must be"),
+        ({"certificate": {"condition": ""}}, "the certificate must be finite numbers"),
+        ({"certificate": {"condition": [1.0]}}, "the certificate must be finite numbers"),
         ({"ddref": 1}, "the version is 1"),
+        ({"ddref": "9" * 101}, "not a short text"),
+        ({"lam": 10**400}, "header is damaged .the number 1000.* is too large"),
+        ({"certificate": {"samples": 1 << 128}}, "the number 340282366920938463463374607431768211456 is too large"),
+        ({"seed": 1 << 64 << 64}, "is too large"),
+        ({"image_shape": [10**400, 0]}, "the header is damaged"),
+        ({"value_range": [float("-inf"), 0.0]}, "-Infinity is not a number"),
+        ({"feature_map": {"kind": "x" * 5000}}, "a step 'xxx.* \\.\\.\\.$"),
+        ({"feature_map": {"kind": "Chain", "steps": [None]}}, "set.npz: "),
+        ({"feature_map": {"kind": "Chain", "steps": 3}}, "set.npz: "),
+        ({"class_names": ["\ud800", "dog"]}, "the header is damaged .*surrogates"),
+        ({"class_names": "no"}, "class_names must be 2 texts"),
+        ({"task": ["classification"]}, "set.npz: "),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_a_header_that_is_wrong_is_refused(header, words, path):
-    with pytest.raises(ValueError, match=words):
-        files.load(rewritten(path, header))
+    refused(rewritten(path, header), words)
+
+
+def test_a_number_too_large_for_a_float_is_refused(path):
+    for text in ("1e999", "-1e999", "1" * 5000):
+        found = arrays_of(path)
+        found["header"] = np.array(str(found["header"]).replace('"lam": 2.0', f'"lam": {text}'))
+        np.savez(path.with_name("odd.npz"), **found)
+        refused(path.with_name("odd.npz"), "the header is damaged")
+
+
+def test_features_that_overflow_are_refused_without_a_warning(path):
+    refused(rewritten(path, map__0__A=np.full((3, 3), 1e308)), "contains? NaN or Inf")
+
+
+def test_a_member_that_no_npz_file_has_is_refused(path):
+    with zipfile.ZipFile(path) as whole:
+        members = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    refused(path, "'header.npy' is compressed by method 14")
 
 
 @pytest.mark.parametrize(
@@ -333,8 +386,7 @@ def test_a_header_that_is_wrong_is_refused(header, words, path):
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_arrays_that_do_not_fit_are_refused(arrays, words, path):
-    with pytest.raises(ValueError, match=words):
-        files.load(rewritten(path, **arrays))
+    refused(rewritten(path, **arrays), words)
 
 
 def test_a_wrong_checksum_is_refused(path):

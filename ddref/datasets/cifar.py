@@ -3,8 +3,9 @@
 import hashlib
 import tarfile
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def _cifar(
     return obtained((archive.file,), where, LIMIT, read)
 
 
-def read_archive(raw: Any, archive: Archive) -> Dataset:
+def read_archive(raw: BufferedIOBase, archive: Archive) -> Dataset:
     """The images in an open archive; its checksum is the one check."""
     found = hashlib.file_digest(raw, "md5").hexdigest()
     if found != archive.md5:

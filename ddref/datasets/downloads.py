@@ -5,8 +5,9 @@ their checksum is right.
 import io
 import os
 from collections.abc import Callable
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..npz import whole_file
 
@@ -59,7 +60,7 @@ def obtained(
     names: tuple[str, ...],
     where: Places,
     limit: int,
-    read: Callable[[BinaryIO], Content],
+    read: Callable[[BufferedIOBase], Content],
 ) -> Content:
     """What `read` makes of the file of one of these names; it raises ValueError for
     another content.
@@ -88,7 +89,7 @@ def _fetched(
     names: tuple[str, ...],
     where: Places,
     limit: int,
-    read: Callable[[BinaryIO], Content],
+    read: Callable[[BufferedIOBase], Content],
 ) -> Content:
     """Read in memory what a server sends, then save it: no unverified byte is left."""
     download = _downloader(names[0])
@@ -116,7 +117,7 @@ def _fetched(
     )
 
 
-def is_gzip(raw: BinaryIO) -> bool:
+def is_gzip(raw: BufferedIOBase) -> bool:
     """Whether an open file begins as gzip files do; it is at its beginning again."""
     raw.seek(0)
     begins = raw.read(2)

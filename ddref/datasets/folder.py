@@ -336,13 +336,13 @@ def _split_at(parts: tuple[str, ...]) -> int | None:
     return next((i for i in (0, 1) if parts[i : i + 1] in SPLITS), None)
 
 
-def _check_end(tar: Any) -> None:
+def _check_end(tar: tarfile.TarFile) -> None:
     """Refuse an archive that ends without its end: tarfile takes a damaged header for
     one.
     """
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        last = tar.members[-1].name if tar.members else "its beginning"
+        last = ["its beginning", *tar.getnames()][-1]
         raise ValueError(f"cut short or damaged after {last}")
     while tar.fileobj.read(1 << 20):  # on to the checksum of the compression
         pass

@@ -5,8 +5,9 @@ import hashlib
 import math
 import zlib
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def load(
     return as_dataset(arrays, CLASS_NAMES[name])
 
 
-def read_idx(raw: BinaryIO, official: IdxFile) -> np.ndarray:
+def read_idx(raw: BufferedIOBase, official: IdxFile) -> np.ndarray:
     """The array in an open idx file, gzipped or not; its checksum is the one check."""
     source = gzip.GzipFile(fileobj=raw) if is_gzip(raw) else raw
     try:  # a byte more, so that a longer file has another checksum; not a whole bomb
