@@ -266,12 +266,15 @@ def test_solve_is_training_on_the_rows(nx, rng, lam):
 
 
 def test_what_rounding_in_the_sums_has_lost_is_said_with_numbers(rng):
-    Phi, Y = conditioned(rng, 60, 5, condition=1e9), rng.normal(size=(60, 2))  # squared: 1e18
-    s = Statistics(5, 2).update(Phi, Y)
-    with pytest.warns(UserWarning, match=r"hides \d of 5 directions .*scale the columns, or fit on the data.*lam >= "):
+    Phi, Y = conditioned(rng, 60, 20, condition=1e10), rng.normal(size=(60, 2))  # squared: 1e20
+    s = Statistics(20, 2).update(Phi, Y)
+    with pytest.warns(UserWarning, match=r"hides \d of 20 directions .*scale the columns, or fit on the data.*lam >= "):
         s.solve(0.0)
-    large = np.hstack([Phi[:, :1] * 1e12, rng.normal(size=(60, 4))])  # one large column hides no other
-    assert error(Statistics(5, 2).update(large, Y).solve(1.0), krr.fit(large, Y, 1.0)) < 1e-9
+    for size in (1e6, 1e9, 1e12):  # one large column hides no other
+        large = np.hstack([size * rng.normal(size=(60, 1)), rng.normal(size=(60, 4))])
+        s = Statistics(5, 2).update(large, Y)
+        for W in (s.solve(1.0), s.path([1.0])[0], s.gcv([1.0]).W):
+            assert error(W, krr.fit(large, Y, 1.0)) < 1e-12
 
 
 def test_null_directions_are_dropped_at_zero(rng):
