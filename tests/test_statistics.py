@@ -400,6 +400,13 @@ def test_gcv_and_leave_one_out_equal_their_definitions(seed, n, p, k, exponent):
         assert error(choice.W, krr.fit(Phi, Y, choice.lam)) < tolerance(1 / smallest, "float64")
 
 
+def test_leave_one_out_takes_the_rows_in_the_library_of_the_batches(nx, rng):
+    Phi, Y = (nx.asarray(A) for A in rows(rng, 30))
+    found = Statistics(5, 2, chunk=7).update(Phi, Y).leave_one_out([0.1, 1.0], [(Phi, Y)])
+    naive = [naive_leave_one_out(numpy64(Phi), numpy64(Y), lam) for lam in (0.1, 1.0)]
+    assert found.scores == pytest.approx(naive, rel=1e-10) and type(found.W) is type(Phi)
+
+
 def test_leave_one_out_agrees_with_scikit_learn(rng):
     from sklearn.linear_model import RidgeCV
 

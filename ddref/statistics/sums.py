@@ -349,7 +349,11 @@ class Statistics:
         """
         lams = check_lams(lams)
         spectrum = self._spectrum(rtol)
-        pieces = (piece for batch in rows for piece in self._chunks(*batch))
+        pieces = (
+            piece
+            for Phi, Y in rows
+            for piece in self._chunks(self._inside(Phi, "Phi"), self._inside(Y, "Y"))
+        )
         scores = leave_one_out(spectrum, lams, pieces)
         problem = "a sample has leverage 1: without it the model is not determined"
         _refuse_undefined(lams, scores, problem)
