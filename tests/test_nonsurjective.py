@@ -12,7 +12,7 @@ from ddref import datasets, krr
 from ddref.measure import tolerance
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("conv", "maps", "nonsurjective"))
+conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("maps.conv", "maps", "nonsurjective"))
 OneLayer, generic_count, solve = nonsurjective.OneLayer, nonsurjective.generic_count, nonsurjective.solve
 
 SHAPES = [(4, 12, 2), (5, 20, 3), (3, 10, 1), (6, 24, 2), (8, 30, 4)]  # d, p, r
