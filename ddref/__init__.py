@@ -15,7 +15,6 @@ __all__ = [
     "datasets",
     "deep_linear",
     "distill",
-    "distributed",
     "estimator",
     "files",
     "frontier",

@@ -106,15 +106,15 @@ def load_npz(
     max_bytes: int = 1 << 30,
     only: Iterable[str] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file by name; with `only`, those of these names that are
-    there, and the others are not looked at.
+    """The arrays of an `.npz` file by name; with `only`, those of these names, in
+    capitals or not, that are there: the others are not looked at.
 
     Raises FileNotFoundError, and ValueError for a file that is no `.npz`, damaged,
     larger than `max_bytes` unpacked, or that holds anything but numbers and texts. The
     message is one line that begins with the name of the file.
     """
     path = _existing(path)
-    only = None if only is None else frozenset(only)
+    only = None if only is None else {name.lower() for name in only}
     with open(path, "rb") as raw, _explained_by(path, "an .npz file"):
         start = raw.read(4)
         if start[:2] != b"PK":
@@ -167,14 +167,14 @@ def _existing(path: str | Path) -> Path:
 
 
 def _unpacked_members(
-    archive: zipfile.ZipFile, max_bytes: int, only: frozenset[str] | None
+    archive: zipfile.ZipFile, max_bytes: int, only: set[str] | None
 ) -> dict[str, np.ndarray]:
     wanted: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         if b"PK\1\2" in info.comment + info.extra:  # one wrong length swallows others
             raise _Refusal("damaged: its directory is broken")
         name = info.filename.removesuffix(".npy")
-        if only is not None and name not in only:
+        if only is not None and name.lower() not in only:
             continue
         if name == info.filename or name in wanted:
             raise _Refusal(f"{info.filename!r}: not one array of a name of its own")

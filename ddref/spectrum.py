@@ -375,17 +375,19 @@ def _by_columns(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum | 
     roots = xp.sqrt(h[first:])[:, None]
     found = from_data(roots * Q[:, first:].mT * sizes, QtB[first:, :] / roots)
     # of more than 25 columns LAPACK knows singular values to eps of the largest only
-    blurred = 1.0 if G.shape[0] <= 25 else 1e3**2
+    blurred = 1.0 if G.shape[0] <= 25 else 10.0**2
     hidden = xp.sum(xp.where(found.w <= blurred * found.cut, found.squares, 0.0))
-    if lost or number(hidden) <= 1e-9 * number(xp.sum(found.squares)):
-        return found._replace(lost=lost, least=math.inf if lost else 0.0)
+    if lost:  # a larger lam outweighs all that was left out
+        return found._replace(lost=lost, least=1e3 * cut * number(xp.max(sizes)) ** 2)
+    if number(hidden) <= 1e-9 * number(xp.sum(found.squares)):
+        return found
     lost = (
         f"columns differ in size too much, from {number(xp.min(sizes)):.2g} to "
         f"{number(xp.max(sizes)):.2g} (column {int(xp.argmax(sizes))}), and rounding "
         "hides the smallest"
     )
-    # what the cutoff hides is left out at lam = 0 alone
-    return found._replace(lost=lost, least=math.inf if blurred > 1 else math.ulp(0.0))
+    least = blurred * found.cut if blurred > 1 else math.ulp(0.0)
+    return found._replace(lost=lost, least=least)
 
 
 def _column_sizes(G: Array, B: Array) -> Array:
@@ -445,9 +447,9 @@ def _warn_lost(spectrum: Spectrum, lam: float) -> None:
             "too: sum the samples anew, or use a larger lam"
         )
     if spectrum.lost:
-        enough = f", or use lam >= {least:.2g}" if 1e-300 < least < math.inf else ""
+        enough = f"lam >= {least:.2g}" if least > math.ulp(0.0) else "lam > 0"
         warnings.warn(
             f"at lam = {lam} {spectrum.lost}; scale the columns, or fit on the data "
-            f"(krr.fit, spectrum.from_data){enough}",
+            f"(krr.fit, spectrum.from_data), or use {enough}",
             stacklevel=4,
         )

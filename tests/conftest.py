@@ -15,7 +15,7 @@ except ImportError:
 
 # The files that take ten seconds or more. They start first, after the notebooks, so that two workers end together
 # (with --no-loadscope-reorder; xdist would otherwise begin with the files that have the most tests).
-LONG = "recipe pages_check nearest deep_linear conv datasets layout".split()
+LONG = "recipe pages_check copying nearest deep_linear conv maps datasets".split()
 
 
 def pytest_collection_modifyitems(items):

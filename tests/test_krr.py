@@ -301,6 +301,22 @@ def test_a_large_column_wipes_out_no_other(rng, monkeypatch, size, place, shape,
     assert all(error(W[small_ones], expected[small_ones]) < tol for W in found)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e9])
+@pytest.mark.parametrize("p", [5, 40])
+def test_columns_that_centring_left_as_rounding_do_no_harm(rng, size, p):
+    """A constant column minus its mean is 1e-16, and its correlation with the targets is that of chance."""
+    Phi, Y = ordinary_beside_large(rng, 100, p, size)
+    noise = 1e-16 * rng.normal(size=(100, 3))
+    G, B = krr.gram(np.c_[Phi, noise], Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for lam in (1e-3, 1.0):
+            expected = krr.fit(Phi, Y, lam)[1:]
+            for W in (krr.fit(np.c_[Phi, noise], Y, lam), krr.path(G, B, [lam])[0]):
+                assert error(W[1 : p + 1], expected) < tolerance(size, "float64")
+                assert np.abs(W[p + 1 :]).max() < 1e-3  # of a column of 1e-16
+
+
 def test_float32_features_keep_small_columns_beside_large_ones(rng, monkeypatch):
     monkeypatch.setattr(krr, "SMALL", 0)
     Phi, Y = (A.astype("float32") for A in ordinary_beside_large(rng, 300, 5, 1e9))

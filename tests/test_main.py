@@ -272,6 +272,14 @@ def test_arrays_with_a_mistake_are_refused(arrays, words, tmp_path, capsys):
     assert words in refused(capsys, "distill", tmp_path / "x.npz", "--out", tmp_path / "o.npz")
 
 
+def test_arrays_of_any_kind_beside_x_and_y_are_not_looked_at(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X, names = rng.normal(size=(24, 3)), np.array(["a", None, {}], dtype=object)
+    np.savez(tmp_path / "data.npz", X=X, Y=X[:, 0] > 0, feature_names=names)
+    assert main(["distill", str(tmp_path / "data.npz"), "--out", str(tmp_path / "o.npz")]) == 0
+    assert (tmp_path / "o.npz").exists()
+
+
 def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
     out = ["--out", tmp_path / "o.npz"]
     for name in ("digits.npz", "X.npy", "images.tar.gz"):

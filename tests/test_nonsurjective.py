@@ -1,5 +1,7 @@
 """ddref.nonsurjective: the count against brute force, the solver against a refit, a naive step and planted sets."""
 
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -14,6 +16,7 @@ from ddref.measure import tolerance
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("maps.conv", "maps", "nonsurjective"))
 OneLayer, generic_count, solve = nonsurjective.OneLayer, nonsurjective.generic_count, nonsurjective.solve
+linearised, systems = nonsurjective.linearised, nonsurjective.systems
 
 SHAPES = [(4, 12, 2), (5, 20, 3), (3, 10, 1), (6, 24, 2), (8, 30, 4)]  # d, p, r
 SMOOTH = ["tanh", "sigmoid", "softplus", "asinh", "cos", "sin"]
@@ -43,6 +46,24 @@ def assert_exact(found, phi, W, lam_S=0.0):
 
 # -- the count
 
+
+def test_the_count_needs_no_pytorch():
+    """Both ways to name it; the solver's files are loaded when they are asked for."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import ddref\n"
+        "from ddref.nonsurjective import count\n"
+        "assert ddref.nonsurjective.generic_count(256, 64, 10) == count.generic_count(256, 64, 10) == 35\n"
+        "assert {'solve', 'OneLayer', 'solver'} <= set(dir(ddref.nonsurjective))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_function_keeps_its_name_when_the_files_are_loaded():
+    for name in nonsurjective.__all__:
+        assert getattr(nonsurjective, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        nonsurjective.nothing  # noqa: B018
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.data(), st.booleans())
@@ -94,7 +115,7 @@ def test_one_point_above_the_count_is_exact_and_one_below_is_not(d, p, r):
     for seed in range(7):
         phi, W, X_0 = instance(seed, d, p, r, count + 1)
         starts = [X_0, *(instance(100 * seed + i, d, p, r, count + 1)[2] for i in (1, 2))]
-        found = nonsurjective.solve_many(phi, W, starts, enough=1)
+        found = nonsurjective.solve_many(phi, W, starts)
         first, within_three = first + found.converged[0], within_three + found.best.converged
         if found.best.converged:
             assert found.best.residual <= 1e-12
@@ -200,7 +221,7 @@ def naive_step(phi, W, X, damp):
     J = [torch.autograd.functional.jacobian(lambda x: phi(x[None])[0], x) for x in X]
     K = sum(torch.kron(a[:, None] * a[None], Js @ Js.T) for a, Js in zip(alpha, J, strict=True))
     mean = float(K.diagonal().mean())
-    w = nonsurjective.FREEDOM * mean * m / float((Phi**2).sum())
+    w = systems.CHEAPER * mean * m / float((Phi**2).sum())
     K = K + w * torch.kron(torch.eye(r).double(), Phi.T @ Phi) + damp * mean * torch.eye(r * p).double()
     z = torch.linalg.solve(K, (Q - Phi.T @ alpha).T.reshape(-1)).view(r, p).T
     return torch.stack([Js.T @ (z @ a) for a, Js in zip(alpha, J, strict=True)])
@@ -226,7 +247,7 @@ def test_every_method_finds_an_exact_set():
 def test_conjugate_gradients_do_without_the_jacobians(monkeypatch):
     network, (_, W, X_0) = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU()).double(), instance(5, 4, 8, 1, 4)
     stored = solve(network, W, X_0, method="products")
-    monkeypatch.setattr(nonsurjective, "STORED", 0)
+    monkeypatch.setattr(linearised, "STORED", 0)
     found = solve(network, W, X_0, method="products")
     for one in (found, stored):
         assert_exact(one, lambda X: network(X).detach(), W)
@@ -236,13 +257,13 @@ def test_conjugate_gradients_do_without_the_jacobians(monkeypatch):
 
 def test_large_problems_are_solved_by_products(monkeypatch):
     phi, W, X_0 = instance(4, 6, 20, 3, 12)
-    monkeypatch.setattr(nonsurjective, "DENSE", 10)
-    monkeypatch.setitem(nonsurjective.SYSTEMS, "equations", None)
-    monkeypatch.setitem(nonsurjective.SYSTEMS, "unknowns", None)
+    monkeypatch.setattr(systems, "DENSE", 10)
+    monkeypatch.setitem(systems.SYSTEMS, "equations", None)
+    monkeypatch.setitem(systems.SYSTEMS, "unknowns", None)
     assert_exact(solve(phi, W, X_0), phi, W)
-    monkeypatch.setattr(nonsurjective, "DENSE", 59)
+    monkeypatch.setattr(systems, "DENSE", 59)
     with pytest.raises(TypeError):  # one side has 60 rows
-        monkeypatch.setattr(nonsurjective, "DENSE", 60)
+        monkeypatch.setattr(systems, "DENSE", 60)
         solve(phi, W, X_0)
 
 
@@ -262,15 +283,54 @@ def test_maps_of_the_package_and_of_pytorch_are_solved():
     assert_exact(solve(network, W, tensor(rng.normal(size=(8, 64)))), network, W)
 
 
-def test_a_sequential_of_one_layer_takes_the_fast_path():
+class Counted(torch.nn.Sequential):
+    """A Sequential that is none to `type`: the fast path is not taken for it."""
+
+
+def jacobians_asked_for(network, monkeypatch):
+    """Whether `solve` takes Jacobians of the network, and the set that it finds."""
+    asked, (_, W, X_0) = [], instance(6, 4, 9, 1, 6)
+    with monkeypatch.context() as patch:
+        found_by = linearised.JacobianAt
+        patch.setattr(linearised, "JacobianAt", lambda J: asked.append(len(J)) or found_by(J))
+        found = solve(network, W, X_0, max_steps=5)
+    return bool(asked), found
+
+
+@pytest.mark.parametrize(
+    "activation, fast",
+    [
+        (torch.nn.Tanh(), True),
+        (torch.nn.Sigmoid(), True),
+        (torch.nn.Softplus(), True),
+        (torch.nn.ReLU(), True),
+        (torch.nn.LeakyReLU(0.3), True),
+        (torch.nn.Softplus(beta=2.0), False),
+        (torch.nn.Softplus(threshold=1.0), False),
+        (torch.nn.GELU(), False),
+    ],
+    ids=repr,
+)
+def test_a_sequential_of_one_layer_takes_the_fast_path_and_the_same_steps(activation, fast, monkeypatch):
+    """As the docstring of `solve` says; Softplus where beta and threshold are its defaults."""
+    torch.manual_seed(1)
     linear = torch.nn.Linear(4, 9).double()
-    for module, name in ((torch.nn.Tanh(), "tanh"), (torch.nn.ReLU(), "relu"), (torch.nn.LeakyReLU(0.3), "leaky_relu")):
-        network = torch.nn.Sequential(linear, module)
-        layer = nonsurjective._layer(network)
-        X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        assert layer.activation == name and error(layer(X), network(X)) < 1e-15
-    for other in (torch.nn.Sequential(linear), torch.nn.Sequential(linear, torch.nn.GELU()), linear, torch.tanh):
-        assert nonsurjective._layer(other) is None
+    generic, found = jacobians_asked_for(torch.nn.Sequential(linear, activation), monkeypatch)
+    assert generic is not fast
+    generic, other = jacobians_asked_for(Counted(linear, activation), monkeypatch)
+    assert generic
+    kink = isinstance(activation, torch.nn.ReLU | torch.nn.LeakyReLU)  # smoothed on the fast path only
+    assert found.steps == other.steps and error(found.X_S, other.X_S) < 1e-8 or kink
+
+
+def test_other_maps_are_no_layer():
+    linear = torch.nn.Linear(4, 9).double()
+    as_layer = nonsurjective.layer.as_layer
+    for other in (torch.nn.Sequential(linear), linear, torch.tanh, torch.nn.Sequential(linear, torch.nn.Tanh(), linear)):
+        assert as_layer(other) is None
+    layer = as_layer(torch.nn.Sequential(linear, torch.nn.LeakyReLU(0.3)))
+    X = torch.linspace(-1, 1, 20, dtype=torch.float64).view(5, 4)
+    assert error(layer(X), torch.nn.functional.leaky_relu(linear(X), 0.3)) < 1e-15
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
@@ -401,15 +461,12 @@ def test_many_starts_report_their_success_rate():
     pairs = zip(starts, found.converged, strict=True)
     conditions = [solve(phi, W, X, max_steps=100).condition for X, good in pairs if good]
     assert found.best.condition == min(conditions)
-    drawn = []
-    generator = (drawn.append(i) or X for i, X in enumerate(starts))
-    assert nonsurjective.solve_many(phi, W, generator, enough=1).success_rate == 1 / len(drawn)
+    again = nonsurjective.solve_many(phi, W, (X for X in starts), max_steps=100)
+    assert again.residuals == found.residuals
     worst = nonsurjective.solve_many(phi, W, [X_0[:2], X_0[:3]], max_steps=3)
     assert worst.success_rate == 0 and worst.best.residual == min(worst.residuals) and not worst.best.converged
     with pytest.raises(ValueError, match="no starts: give at least one X_0"):
         nonsurjective.solve_many(phi, W, [])
-    with pytest.raises(ValueError, match="enough = 0 must be at least 1"):
-        nonsurjective.solve_many(phi, W, starts, enough=0)
 
 
 # -- digits

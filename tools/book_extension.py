@@ -93,13 +93,13 @@ class Listing(SphinxDirective):
         return [code, line]
 
     def link(self, name, full_name, file):
-        """The name of what is shown: a link to its entry in the reference where it is public."""
+        """The name of what is shown: a link to its entry in the reference, where it has one."""
         if not is_public(full_name):
             short = full_name.removeprefix(file.removesuffix(".py").replace("/", ".") + ".")
             return nodes.inline("", "", nodes.literal("", short), nodes.Text(f" of {file}"))
         link = addnodes.pending_xref(
             "", nodes.literal("", name), refdomain="py", reftype="obj", reftarget=name,
-            refexplicit=True, refwarn=True, refdoc=self.env.docname,
+            refexplicit=True, refwarn=False, refdoc=self.env.docname,
         )  # fmt: skip
         self.set_source_info(link)
         return link

@@ -13,6 +13,8 @@ import numpy as np
 from .. import datasets, files
 from ..npz import load_npy, load_npz
 
+# What an .npz file is read for; others may lie beside them, of any kind.
+ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
 
@@ -82,7 +84,7 @@ def _images(path, options, progress):
 
 
 def _arrays(path, options):
-    arrays = load_npz(path, max_bytes=options.max_bytes)
+    arrays = load_npz(path, max_bytes=options.max_bytes, only=ARRAYS)
     if "header" in arrays and "X_S" in arrays:
         raise ValueError(
             f"{path} is a distilled set, not data: see ddref show, ddref info"
@@ -95,7 +97,7 @@ def _arrays(path, options):
             return _checked(arrays[x], arrays[y], str(path), test)
     raise ValueError(
         f"{path} has the arrays {sorted(arrays)}: X and y are needed, or X_train and "
-        "y_train"
+        "y_train (others are not looked at)"
     )
 
 

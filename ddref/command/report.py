@@ -139,6 +139,8 @@ def _tiles(saved: files.Saved) -> tuple[np.ndarray, int, str]:
     rows = (saved.X_S - saved.mean) / saved.scale
     how = "scaled"
     if saved.scaling == "none":
+        size = np.abs(rows).max(axis=0)  # first, so that no square overflows
+        rows = rows / np.where(size == 0, 1.0, size)
         spread = rows.std(axis=0)
         rows = (rows - rows.mean(axis=0)) / np.where(spread == 0, 1.0, spread)
         how = "by its own spread"

@@ -1,0 +1,51 @@
+"""Exact distilled sets of inputs for maps that are not onto: how many points to expect,
+and a solver (PyTorch).
+
+With more features than inputs, p > d, most feature vectors belong to no input. A set
+can still be exact: what counts is that the rows of ``phi(X_S)`` span the columns of
+`W`, ``W = phi(X_S)^T alpha`` for some coefficients `alpha`. `generic_count` counts
+equations and unknowns; `solve` looks for such inputs by Levenberg-Marquardt steps from
+given points, real images for instance. Each step is a small one, so the inputs stay
+near where they started: the same solver gives realistic exact sets for every
+differentiable map, onto or not.
+
+`phi` is any function of a batch of rows whose rows do not influence each other.
+`OneLayer` is one with known structure, for which the steps are much cheaper.
+
+Files are loaded on first use: `generic_count` needs no PyTorch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_FILE_OF = {
+    "generic_count": "count",
+    "OneLayer": "layer",
+    "solve": "solver",
+    "solve_many": "solver",
+    "SolvedSet": "solver",
+    "ManyStarts": "solver",
+    "Progress": "solver",
+}
+_FILES = ("count", "layer", "linearised", "systems", "solver")
+__all__ = [
+    "ManyStarts",
+    "OneLayer",
+    "Progress",
+    "SolvedSet",
+    "generic_count",
+    "solve",
+    "solve_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILE_OF:
+        return getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+    if name in _FILES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, *_FILES])

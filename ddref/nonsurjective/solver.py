@@ -1,0 +1,389 @@
+"""A solver for exact sets of inputs: Levenberg-Marquardt steps from given points.
+
+    W = Q C                        Q (p, r) with orthonormal columns, r = rank(W)
+    repeat
+        Phi   = phi(X)
+        alpha = (Phi^T)^+ Q        the best coefficients, (m, r)
+        R     = Q - Phi^T alpha    what the points cannot carry
+        stop where ||R C|| <= tol ||W||
+        J     = derivative of Phi^T alpha by v = (X, alpha)
+        v     = argmin ||R - J v||^2 + mu (||dX||^2 + ||d_alpha||^2 / w)
+        X    <- X + dX and mu smaller where that reduces ||R||; else mu larger, again
+    Y_S = Phi W + lam_S alpha C    in exact arithmetic these labels train W
+
+The second part of v is not used: alpha is fitted again.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+
+from ..arrays import (
+    Array,
+    check_arrays,
+    check_count,
+    check_lam,
+    eps_of,
+    model_svd,
+    norm,
+    relative,
+    thin_svd,
+    warn_dropped,
+)
+from .count import generic_count
+from .layer import check_tensors
+from .linearised import Linearisation
+from .systems import SYSTEMS, Fit, System, system_at
+
+TOL = {torch.float64: 1e-12, torch.float32: 2e-5}  # default tolerance of solve
+
+
+class SolvedSet(NamedTuple):
+    """A distilled set of inputs; exact only where `converged` is True."""
+
+    X_S: Array  # (m, d)
+    Y_S: Array  # (m, k), from phi(X_S) as returned
+    residual: float  # ||W - phi(X_S)^T alpha|| / ||W||, best alpha: what is not carried
+    steps: int
+    converged: bool  # residual <= tol
+    condition: float  # of phi(X_S)
+    lam_S: float
+
+
+class Progress(NamedTuple):
+    """What the callback of `solve` is given, once a step."""
+
+    step: int
+    residual: float
+    damping: float  # relative to the mean of the diagonal of J J^T
+    distance: float  # ||X - X_0|| / ||X_0||
+
+
+class ManyStarts(NamedTuple):
+    """`solve` from several starts."""
+
+    best: SolvedSet  # of those that converged the best conditioned, else least residual
+    success_rate: float
+    converged: tuple[bool, ...]
+    residuals: tuple[float, ...]
+    steps: tuple[int, ...]
+
+
+@torch.no_grad()
+def solve(
+    phi: Callable[[Array], Array],
+    W: Array,
+    X_0: Array,
+    *,
+    lam_S: float = 0.0,
+    tol: float | None = None,
+    max_steps: int = 200,
+    callback: Callable[[Progress], Any] | None = None,
+    damping: float = 30.0,
+    method: str | None = None,
+    rtol: float | None = None,
+) -> SolvedSet:
+    """Inputs near `X_0` that train the model `W` through any differentiable map, with
+    their labels.
+
+    Solves ``W = phi(X_S)^T alpha`` for the inputs and the coefficients by
+    Levenberg-Marquardt steps: each is a damped form of the smallest change of the
+    points that solves the linearised equations. From real images, the result is a
+    realistic exact set; how far it moved depends on how many points there are, see
+    `generic_count`.
+
+    Parameters
+    ----------
+    phi : callable
+        Rows (n, d) to features (n, p), row by row, differentiable by `torch.func`. The
+        fast path is taken for a `OneLayer` and for ``torch.nn.Sequential(Linear, Tanh |
+        Sigmoid | Softplus | ReLU | LeakyReLU)``, Softplus with its default beta and
+        threshold.
+    W : tensor (p, k)
+        Model to reproduce, float64 or float32.
+    X_0 : tensor (m, d)
+        Where to start: one row a point, all different. m is at least the rank of `W`.
+    lam_S : float
+        Regularisation that will be used to train on the set; it enters the labels only.
+    tol : float, optional
+        When to stop, relative to the norm of `W`. Default: 1e-12 in float64, 2e-5 in
+        float32.
+    max_steps : int
+        Accepted steps. A step that does not reduce the residual is damped more and
+        tried again, at the same price.
+    callback : callable, optional
+        Called with a `Progress` before each step and at the end; the solver stops where
+        it returns True.
+    damping : float
+        Of the first step, relative to the mean of the diagonal of J J^T; adapted
+        afterwards. The default starts with short steps and stays near `X_0`; 0.01
+        begins with a long jump, and often needs fewer steps.
+    method : str, optional
+        "equations" or "unknowns" (Cholesky of the normal matrix of that side, r p or m
+        (d + r) rows), or "products" (conjugate gradients, nothing of that size is
+        formed). Default: the smaller side, and products where it has more than 2,000
+        rows.
+    rtol : float, optional
+        Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or
+        max(p, k) * eps where larger. Warns when it drops more than rounding; the
+        residual includes what it drops.
+
+    Returns
+    -------
+    SolvedSet
+        Where `converged` is False the set is *not* exact: retraining misses `W` by the
+        `residual`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that do not fit, fewer points than rank(W), equal rows in `X_0`, NaN
+        or Inf; a `phi` that mixes rows, whose features are not finite at `X_0`, or that
+        does not depend on its inputs.
+
+    Notes
+    -----
+    Book: eq-levenberg, thm-point-count. The columns of `W` enter through an orthonormal
+    basis, so that small and large ones count alike. The kinks of a `OneLayer` are
+    blurred in the derivative, less and less as the steps become shorter; those of other
+    maps are not, and there a search may stall. Everything but `phi` is computed in
+    float64, for float32 inputs, too. The same start gives the same set.
+
+    Examples
+    --------
+    >>> import torch
+    >>> phi = lambda X: torch.cat([X**0, X, X**2], dim=1)  # one input, three features
+    >>> W = torch.tensor([[2.0], [0.0], [2.0]]).double()  # the model 2 + 2 x^2
+    >>> found = solve(phi, W, torch.tensor([[-2.0], [1.0]]).double())
+    >>> found.converged, bool(abs(found.X_S.prod() + 1) < 1e-9)  # product of two points
+    (True, True)
+    """
+    check_tensors(W=W, X_0=X_0)
+    check_arrays(W=W, X_0=X_0)
+    lam_S = check_lam(lam_S, "lam_S")
+    tol = TOL[W.dtype] if tol is None else check_lam(tol, "tol")
+    check_count(max_steps, "max_steps", 0)
+    check_search(damping, method)
+    Q, C, dropped = column_basis(W.detach(), rtol)
+    problem = Problem(phi, Q, X_0.detach(), method)
+
+    X = X_0.detach().to(torch.float64)
+    fit, steps = problem.first_fit(), 0
+    while True:
+        residual = relative(fit.R @ C, W)
+        progress = Progress(steps, residual, damping, relative(X - X_0, X_0))
+        stopped = callback is not None and callback(progress) is True
+        if stopped or residual <= tol or steps >= max_steps:
+            break
+        accepted = next_points(problem, X, fit, damping, tol / residual)
+        if accepted is None:  # a local minimum, or the limit of rounding
+            break
+        X, fit, damping = accepted
+        steps += 1
+
+    Y_S = fit.Phi @ W.to(torch.float64) + lam_S * (fit.alpha @ C)
+    return SolvedSet(
+        X.to(W.dtype),
+        Y_S.to(W.dtype),
+        residual + dropped,
+        steps,
+        residual <= tol,
+        fit.condition,
+        lam_S,
+    )
+
+
+def solve_many(
+    phi: Callable[[Array], Array],
+    W: Array,
+    starts: Iterable[Array],
+    **options: Any,
+) -> ManyStarts:
+    """`solve` from every start, and how often it converged.
+
+    Parameters
+    ----------
+    phi, W
+        As in `solve`.
+    starts : iterable of tensors (m, d)
+        For instance different choices of real images. A generator is drawn from one at
+        a time.
+    **options
+        Passed on to `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Without any start, and what `solve` raises.
+
+    Notes
+    -----
+    Book: thm-point-count. A local search can fail where a set exists, so its success
+    rate is a lower bound.
+
+    Examples
+    --------
+    >>> import torch
+    >>> phi = lambda X: torch.cat([X**0, X, X**2], dim=1)
+    >>> W = torch.tensor([[2.0], [0.0], [2.0]]).double()
+    >>> starts = (torch.tensor([[-t], [t]]).double() for t in (0.5, 2.0, 3.0))
+    >>> solve_many(phi, W, starts).success_rate
+    1.0
+    """
+    found = [solve(phi, W, X_0, **options) for X_0 in starts]
+    if not found:
+        raise ValueError("no starts: give at least one X_0")
+    exact = [one for one in found if one.converged]
+    best = (
+        min(exact, key=lambda one: one.condition)
+        if exact
+        else min(found, key=lambda one: one.residual)
+    )
+    return ManyStarts(
+        best,
+        len(exact) / len(found),
+        tuple(one.converged for one in found),
+        tuple(one.residual for one in found),
+        tuple(one.steps for one in found),
+    )
+
+
+# ---------------------------------------------------------------------------- one step
+
+
+class Problem:
+    """The map, the basis Q of the model, and how steps are computed."""
+
+    def __init__(
+        self, phi: Callable[[Array], Array], Q: Array, X_0: Array, method: str | None
+    ) -> None:
+        self.phi = phi
+        self.Q = Q
+        self.dtype = X_0.dtype
+        self.method = method
+        self.Phi_0 = checked_features(phi, X_0, Q)
+        self.linearise = Linearisation(phi, X_0, len(Q))
+
+    def first_fit(self) -> Fit:
+        """The fit at X_0."""
+        return self.best_coefficients(self.Phi_0)
+
+    def fit(self, X: Array) -> Fit | None:
+        """The fit at the points X as they would be returned; None where their features
+        are not finite.
+        """
+        Phi = self.phi(X.to(self.dtype)).detach().to(torch.float64)
+        return self.best_coefficients(Phi) if bool(Phi.isfinite().all()) else None
+
+    def best_coefficients(self, Phi: Array) -> Fit:
+        """``alpha = (Phi^T)^+ Q``, and what is left of Q."""
+        svd = thin_svd(Phi, max(Phi.shape) * torch.finfo(self.dtype).eps)
+        alpha = svd.U @ ((svd.Vh @ self.Q) / svd.s[:, None])
+        return Fit(Phi, alpha, self.Q - Phi.T @ alpha, svd.condition)
+
+    def system(self, X: Array, fit: Fit) -> System:
+        """The equations of a step from X."""
+        return system_at(self.linearise(X), fit, X.shape[1], self.method)
+
+
+def next_points(
+    problem: Problem, X: Array, fit: Fit, damping: float, needed: float
+) -> tuple[Array, Fit, float] | None:
+    """Points that leave less of R, their fit, and the damping to go on with; None where
+    no step reduces the residual.
+
+    With F = ||R||^2, a step is judged by its gain, the decrease of F over the decrease
+    that the linearised equations predict. It is taken where that is positive. Nielsen's
+    rule: the nearer the gain is to 1, the less damping comes next, down to a tenth;
+    each failure in turn multiplies it by 2, 4, 8, ...
+    """
+    system = problem.system(X, fit)
+    F, growth = float((fit.R**2).sum()), 2.0
+    while damping < 1e20:
+        change = system.solve(damping, needed)
+        if change is None:  # not positive definite to rounding
+            damping *= 10
+            continue
+        predicted = F - float(((fit.R - system.push(*change)) ** 2).sum())
+        if not predicted > 1e-10 * F:
+            return None
+        dX, _ = change
+        trial = problem.fit(X + dX)
+        if trial is not None:
+            gain = (F - float((trial.R**2).sum())) / predicted
+            if gain > 0:
+                problem.linearise.sharpen(dX, trial.R)
+                less = max(0.1, 1 - (2 * min(gain, 1.0) - 1) ** 3)
+                return X + dX, trial, max(damping * less, 1e-15)
+        damping *= growth
+        growth *= 2
+    return None
+
+
+# ------------------------------------------------------------------------ what comes in
+
+
+def column_basis(W: Array, rtol: float | None) -> tuple[Array, Array, float]:
+    """Orthonormal Q (p, r) and C (r, k) with ``W = Q C``, in float64, and the fraction
+    of W that the rank cutoff dropped.
+    """
+    cutoff = model_svd(W, rtol).rtol  # that of the dtype of W
+    svd = thin_svd(W.to(torch.float64), cutoff)
+    warn_dropped(svd.lost, W, stacklevel=5)  # names the line that calls `solve`
+    return svd.U, svd.s[:, None] * svd.Vh, svd.lost
+
+
+def check_search(damping: float, method: str | None) -> None:
+    """Refuse a damping or a method that is none."""
+    if check_lam(damping, "damping") == 0:
+        raise ValueError(
+            "damping = 0: undamped steps leave the range of the linearisation; "
+            "use 1 to 100"
+        )
+    if method not in (None, *SYSTEMS):
+        raise ValueError(
+            f"method must be one of {', '.join(SYSTEMS)}, or None, got {method!r}"
+        )
+
+
+def checked_features(phi: Callable[[Array], Array], X_0: Array, Q: Array) -> Array:
+    """``phi(X_0)`` in float64, where the points can carry Q and the map is one that
+    gives each row its features; else ValueError or TypeError.
+    """
+    (m, d), (p, r) = X_0.shape, Q.shape
+    if m < r:
+        raise ValueError(
+            f"m = {m} points cannot carry W of rank {r}: no exact set has fewer than "
+            f"rank(W) points; use at least {generic_count(p, d, r)}, the generic count "
+            f"for d = {d}, p = {p}"
+        )
+    few = 2 if m > 2 else 1
+    Phi = finite_features(phi, X_0, p)
+    alone = finite_features(phi, X_0[:few], p)
+    if norm(Phi[:few] - alone) > math.sqrt(eps_of(X_0)) * (norm(alone) + norm(Phi)):
+        raise ValueError(
+            f"phi of the first {few} rows differs from what it gives them in the "
+            "batch: rows influence each other, or phi is random (batch normalisation, "
+            "dropout: call eval())"
+        )
+    if m <= p and len(torch.unique(X_0, dim=0)) < m:
+        raise ValueError(
+            "X_0 has equal rows: they would stay equal for ever; leave one out, or "
+            "change it a little"
+        )
+    return Phi
+
+
+def finite_features(phi: Callable[[Array], Array], X: Array, p: int) -> Array:
+    """``phi(X)`` in float64, refused where it is no finite tensor (len(X), p)."""
+    Phi = phi(X)
+    check_tensors(**{"phi(X_0)": Phi})
+    if tuple(Phi.shape) != (len(X), p):
+        raise ValueError(
+            f"phi gives features of shape {tuple(Phi.shape)} for {len(X)} rows, and W "
+            f"has {p} rows: {len(X), p} is needed"
+        )
+    check_arrays(**{"X_0": X, "phi(X_0)": Phi.detach()})
+    return Phi.detach().to(torch.float64)
