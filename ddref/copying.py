@@ -465,6 +465,10 @@ def array_namespace(*arrays):
 def device(A):
     return str(A.device)
 """,
+    "to_device": """\
+def to_device(A, device):
+    return A
+""",
     "is_numpy_array": """\
 def is_numpy_array(A):
     return isinstance(A, np.ndarray | np.generic)
@@ -514,7 +518,12 @@ def _one_file(closure: Closure, numpy: bool) -> str:
     outer = dict(closure.outer)
     stand_ins = []
     if numpy:
-        stand_ins = [text for name, text in STAND_INS.items() if outer.pop(name, None)]
+        for name, line in closure.outer.items():
+            known = getattr(line, "module", "") == "array_api_compat"
+            if known and line.names[0].name in STAND_INS:
+                stand_ins.append(STAND_INS[line.names[0].name])
+                stand_ins[-1] = stand_ins[-1].replace("def device(", f"def {name}(")
+                del outer[name]
         if stand_ins:
             outer["np"] = ast.parse("import numpy as np").body[0]
     packages = _packages(outer.values())
