@@ -161,7 +161,7 @@ class Scale(Affine):
 
     Notes
     -----
-    Book: prop-linear-preimage, for a diagonal matrix: batch normalisation once it is
+    Book: prop-linear-preimage. A diagonal matrix: batch normalisation once it is
     trained.
 
     Examples
