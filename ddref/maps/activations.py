@@ -3,6 +3,7 @@
 A new one is one class: `forward` and `inverse`, its `kind`, the `numbers` of its
 `__init__`, its `bounds` where it does not take every value, and in `torch_modules` the
 layers of PyTorch that it is. It is saved, restored, converted and undone from there on.
+(A class of this file is named in `ACTIVATIONS` as well, below.)
 """
 
 import math
@@ -266,3 +267,7 @@ class ReLU(Activation):
         xp = array_namespace(Z)
         free = 0 * Z if near is None else xp.where(near < 0, near, 0 * near)
         return xp.where(Z > 0, Z, free)
+
+
+# Those of this file: a copy of what restores or converts maps holds them, too.
+ACTIVATIONS = (LeakyReLU, Asinh, Tanh, Sigmoid, ReLU)

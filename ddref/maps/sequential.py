@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from .activations import ACTIVATIONS
 from .base import Chain, Map, row_norms
 from .conv import Conv2d, input_sizes
 from .linear import Linear, Scale
@@ -35,9 +36,9 @@ SUPPORTED = (
     "Sequential, batch normalisation and dropout after net.eval(), maps of your own"
 )
 DROPOUT = (
-    "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
-    "AlphaDropout", "FeatureAlphaDropout",
-)  # fmt: skip
+    *("Dropout", "Dropout1d", "Dropout2d", "Dropout3d"),
+    *("AlphaDropout", "FeatureAlphaDropout"),
+)
 
 
 def from_torch(network: torch.nn.Sequential, input_shape: Any) -> Chain:
@@ -145,7 +146,7 @@ def _as_map(layer, shape):
     ours = getattr(torch.nn, name, None) is type(layer)
     if ours and name in CONVERSIONS:
         return CONVERSIONS[name](layer, shape)
-    for kind in Map.kinds.values():
+    for kind in {*ACTIVATIONS, *Map.kinds.values()}:
         known = (
             getattr(torch.nn, m) if isinstance(m, str) else m
             for m in kind.torch_modules

@@ -6,7 +6,17 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from ..arrays import Array
-from .base import Map
+from .activations import ACTIVATIONS
+from .base import Chain, Identity, Map
+from .coupling import AffineCoupling
+from .fourier import Cosine, RandomFourier
+from .linear import Linear, Scale
+
+# The maps of this folder that need no PyTorch; those of others are in `Map.kinds`.
+KINDS = (
+    *(Identity, Linear, Scale, *ACTIVATIONS, Cosine, RandomFourier),
+    *(AffineCoupling, Chain),
+)
 
 # Where the arrays of an inner map are, unless under its own name.
 PLACES = {"log_scale": "s", "shift": "t"}
@@ -91,12 +101,13 @@ def _restored(found, place, arrays, asarray, depth):
 
 def _class_of(kind):
     name = kind.removeprefix("conv.") if kind in FIRST_EDITION else kind
-    if name not in Map.kinds:
+    known = Map.kinds | {cls.kind: cls for cls in KINDS}
+    if name not in known:
         raise ValueError(
             f"the feature map has a step {kind!r} that this ddref does not know; if it "
             "is your own, import the file that defines it"
         )
-    return Map.kinds[name]
+    return known[name]
 
 
 def _has_convolution(found, depth=0):
