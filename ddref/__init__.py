@@ -12,14 +12,11 @@ __version__ = "0.2.0"
 _ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")  # of the module estimator
 __all__ = [
     *_ESTIMATORS,
-    "conv",
     "datasets",
     "deep_linear",
     "distill",
-    "distributed",
     "estimator",
     "files",
-    "fourier",
     "frontier",
     "gauge",
     "intercept",
@@ -34,12 +31,13 @@ __all__ = [
     "recipe",
     "statistics",
 ]
+_MOVED = ("conv", "fourier")  # their files say where to
 
 
 def __getattr__(name):
     if name in _ESTIMATORS:
         return getattr(import_module(f"{__name__}.estimator"), name)
-    if name in __all__:
+    if name in __all__ or name in _MOVED:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

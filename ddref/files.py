@@ -14,13 +14,14 @@ finite and of a size that a float has, texts are letters.
 import hashlib
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import fourier, intercept, krr, maps
+from . import intercept, krr
+from .maps.written import describe, on_rows, restore
+from .maps.written import plain as plain
 from .npz import load_npz, save_npz, shortened
 
 MAGIC, FORMAT = "ddref distilled set", 1
@@ -189,36 +190,7 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     rows = X if saved.scaling == "none" else (X - saved.mean) / saved.scale
     if saved.feature_map is None:
         return rows
-    if not _is_torch(saved.feature_map):
-        return saved.feature_map(rows)
-    import torch
-
-    return saved.feature_map(torch.from_numpy(np.array(rows))).numpy()
-
-
-def plain(phi):
-    """A copy of a feature map with weights in NumPy (those of ddref.conv: PyTorch on the CPU), as a file holds it.
-
-    Parameters
-    ----------
-    phi : map of ddref.maps, ddref.fourier or ddref.conv, or None
-
-    Returns
-    -------
-    map or None
-
-    Raises
-    ------
-    TypeError
-        For a map of your own.
-
-    Examples
-    --------
-    >>> plain(maps.LeakyReLU(0.5)).slope
-    0.5
-    """
-    arrays = {}
-    return _restore(_describe(phi, "map", arrays), "map", arrays, 0)
+    return on_rows(saved.feature_map, rows)
 
 
 # -------------------------------------------------------------------- header and arrays
@@ -229,7 +201,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
     arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
         arrays["classes"] = saved.classes
-    described = _describe(saved.feature_map, "map", arrays)
+    described = describe(saved.feature_map, "map", arrays)
     from . import __version__
 
     header = {
@@ -267,7 +239,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
     for name, A in arrays.items():
         if _sha256(A) != sums[name]:
             raise ValueError(f"array {name!r} is damaged: its checksum is wrong")
-    feature_map = _restore(header["feature_map"], "map", arrays, 0)
+    feature_map = restore(header["feature_map"], "map", arrays)
     names = "lam_S lam fit_intercept scaling task seed certificate".split()
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):
@@ -448,7 +420,7 @@ def _check_map(saved: Saved, d: int) -> None:
     phi = saved.feature_map
     if phi is None:
         return
-    _describe(phi, "map", {})  # refuses a map of your own
+    describe(phi, "map", {})  # refuses a map of your own
     if phi.input_dim not in (None, d):
         raise ValueError(
             f"the feature map takes {phi.input_dim} values, a point has {d}"
@@ -467,122 +439,6 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
     return classes
 
 
-# ---------------------------------------------------------------------------------------------- feature maps
-
-# Kinds a file may name, with the numbers and arrays each is made from: nothing else is ever made.
-_STEPS = {
-    "Identity": (maps.Identity, (), ()),
-    "Linear": (maps.Linear, ("rtol",), ("A", "b")),
-    "LeakyReLU": (maps.LeakyReLU, ("slope",), ()),
-    "Asinh": (maps.Asinh, (), ()),
-    "Tanh": (maps.Tanh, (), ()),
-    "Sigmoid": (maps.Sigmoid, (), ()),
-    "ReLU": (maps.ReLU, (), ()),
-    "RandomFourier": (fourier.RandomFourier, ("rtol",), ("A", "b")),
-}
-
-
-def _describe(phi, place, arrays):
-    """A map as plain data, its weights put into `arrays` under names that begin with `place`."""
-    if phi is None:
-        return None
-    kind = type(phi).__name__
-    if type(phi) is maps.Chain:
-        return {"kind": "Chain", "steps": [_describe(s, f"{place}/{i}", arrays) for i, s in enumerate(phi.steps)]}
-    if type(phi) is maps.AffineCoupling:
-        return {
-            "kind": kind, "d": phi.input_dim, "half": phi.half, "swap": bool(phi.swap),
-            "log_scale": _describe(phi.log_scale, f"{place}/s", arrays),
-            "shift": _describe(phi.shift, f"{place}/t", arrays),
-        }  # fmt: skip
-    if kind in _STEPS and type(phi) is _STEPS[kind][0]:
-        _, numbers, weights = _STEPS[kind]
-        found = {"kind": kind, **{name: float(getattr(phi, name)) for name in numbers}}
-        if kind == "Identity":
-            found["d"] = phi.input_dim
-        for name in weights:
-            if getattr(phi, name) is not None:
-                arrays[f"{place}/{name}"] = _numpy(getattr(phi, name))
-        return found
-    if _is_torch(phi):
-        return _describe_conv(phi, place, arrays)
-    raise TypeError(
-        f"a file holds the maps of ddref.maps, ddref.fourier and ddref.conv, not {type(phi).__module__}.{kind}: pass "
-        "its features as X and save a set of those"
-    )
-
-
-def _describe_conv(phi, place, arrays):
-    kind = f"conv.{type(phi).__name__}"
-    if hasattr(phi, "steps"):
-        return {"kind": kind, "steps": [_describe(s, f"{place}/{i}", arrays) for i, s in enumerate(phi.steps)]}
-    if kind == "conv.LeakyReLU":
-        return {"kind": kind, "dim": phi.input_dim, "slope": phi.slope}
-    weights = (phi._A, phi._bias) if kind == "conv.Linear" else (phi._weight, phi._channel_bias)
-    for name, A in zip(("A", "b"), weights, strict=True):
-        if A is not None:
-            arrays[f"{place}/{name}"] = _numpy(A)
-    if kind == "conv.Linear":
-        return {"kind": kind}
-    return {
-        "kind": kind, "input_shape": list(phi.input_shape), "stride": list(phi.stride), "padding": list(phi.padding)
-    }  # fmt: skip
-
-
-def _restore(found, place, arrays, depth):
-    """The map that `_describe` described; its arrays are taken out of `arrays`."""
-    if found is None:
-        return None
-    if not isinstance(found, dict) or depth > 20:
-        raise ValueError("the feature map is damaged")
-    kind = found["kind"]
-
-    def weights(*names):
-        return {name: arrays.pop(f"{place}/{name}") for name in names if f"{place}/{name}" in arrays}
-
-    def part(name, at):
-        return _restore(found[name], f"{place}/{at}", arrays, depth + 1)
-
-    if kind in ("Chain", "conv.Chain"):
-        steps = [_restore(step, f"{place}/{i}", arrays, depth + 1) for i, step in enumerate(found["steps"])]
-        return maps.Chain(steps) if kind == "Chain" else _conv().Chain(steps)
-    if kind == "AffineCoupling":
-        return maps.AffineCoupling(
-            found["d"], part("log_scale", "s"), part("shift", "t"), half=found["half"], swap=found["swap"]
-        )
-    if kind == "Identity":
-        return maps.Identity(found["d"])
-    if kind in _STEPS:
-        make, numbers, names = _STEPS[kind]
-        return make(**weights(*names), **{name: found[name] for name in numbers})
-    if kind in ("conv.Linear", "conv.Conv2d", "conv.LeakyReLU"):
-        conv = _conv()
-        if kind == "conv.LeakyReLU":
-            return conv.LeakyReLU(found["dim"], found["slope"])
-        import torch
-
-        tensors = {name: torch.from_numpy(np.array(A)) for name, A in weights("A", "b").items()}
-        if kind == "conv.Linear":
-            return conv.Linear(tensors["A"], tensors.get("b"))
-        options = {name: tuple(found[name]) for name in ("input_shape", "stride", "padding")}
-        return conv.Conv2d(tensors["A"], tensors.get("b"), **options)
-    raise ValueError(f"the feature map has a step {kind!r} that this ddref does not know")
-
-
-def _conv():
-    try:
-        from ddref import conv
-    except ImportError as error:
-        raise ValueError("the feature map is a convolutional network: install PyTorch to read it") from error
-    return conv
-
-
-def _is_torch(phi):
-    """Whether `phi` is a map of ddref.conv, without importing it (and PyTorch) to find out."""
-    module = sys.modules.get("ddref.conv")
-    return module is not None and isinstance(phi, module.Linear | module.Conv2d | module.LeakyReLU | module.Chain)
-
-
 # ------------------------------------------------------------------------- small parts
 
 
@@ -590,10 +446,6 @@ def _sha256(A: np.ndarray) -> str:
     found = hashlib.sha256(f"{A.dtype.str} {A.shape} ".encode())
     found.update(np.ascontiguousarray(A).tobytes())
     return found.hexdigest()
-
-
-def _numpy(A):
-    return np.ascontiguousarray(A if isinstance(A, np.ndarray) else A.detach().cpu().numpy())
 
 
 def _is(value: Any, kind: type) -> bool:

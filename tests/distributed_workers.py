@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ddref import distributed
-from ddref.statistics import Statistics
+from ddref.statistics import Processes, Statistics
+from ddref.statistics.__main__ import PROBES, main
 
 
 def run(task, count, folder, *arguments, seconds=60):
     """Start `count` processes that do `task`; return what each said, `ok`, a message, or the signal that ended it."""
     context = multiprocessing.get_context("forkserver")  # it imports PyTorch once, before the first process
-    context.set_forkserver_preload(["torch.distributed", "ddref.distributed"])
+    context.set_forkserver_preload(["torch.distributed", "ddref.statistics"])
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -50,14 +50,14 @@ def _work(task, rank, count, port, folder, arguments):
 
 def train(rank, *arguments):
     """The command; the model goes to a file of each process."""
-    np.save(f"W-{rank}.npy", distributed.main(list(arguments)))
+    np.save(f"W-{rank}.npy", main(list(arguments)))
 
 
 def reduce(rank, n, tensors):
     """Statistics of an uneven split of the rows, process 0 without any; then together."""
     Phi, Y = np.load("Phi.npy"), np.load("Y.npy")
     s = Statistics(Phi.shape[1], Y.shape[1])
-    with distributed.Processes(timeout=20) as processes:
+    with Processes(timeout=20) as processes:
         if rank:
             ends = [0, n] if processes.count == 2 else [0, n // 3, n]
             rows = slice(ends[rank - 1], ends[rank])
@@ -74,28 +74,19 @@ def reduce(rank, n, tensors):
 
 def differ(rank):
     """Statistics of different shapes."""
-    with distributed.Processes(timeout=20):
+    with Processes(timeout=20):
         Statistics(3 + rank, 1).all_reduce()
 
 
-def fall_silent(rank):
+def stay_away(rank):
     """One process neither arrives nor dies."""
-    with distributed.Processes(timeout=1) as processes:
-        if rank:
+    with Processes(timeout=1) as processes:
+        if rank == 1:
             time.sleep(4)
         processes.wait()
 
 
-def slow(rank):
-    """One process takes longer than the timeout, and gives signs of life."""
-    with distributed.Processes(timeout=1) as processes:
-        for _ in range(8 if rank else 0):
-            time.sleep(0.25)
-            processes.alive()
-        processes.wait()
-
-
-TASKS = {"train": train, "reduce": reduce, "differ": differ, "fall_silent": fall_silent, "slow": slow}
+TASKS = {"train": train, "reduce": reduce, "differ": differ, "stay_away": stay_away}
 
 
 # -- feature maps, for --phi
@@ -111,9 +102,31 @@ def tensors(X):
     return torch.from_numpy(halves(np.asarray(X)))
 
 
+FACTOR = 1.0
+
+
+def times_factor(X):
+    return FACTOR * X
+
+
+def kills_a_worker(X):
+    """The map `halves`; the first block of rows that differ kills its process, once."""
+    try:
+        if len(X) > 1 and np.ptp(X[:, 0]):
+            os.remove("die")  # one process succeeds
+            time.sleep(1)  # the others have blocks in hand, and done
+            os.kill(os.getpid(), signal.SIGKILL)
+    except FileNotFoundError:
+        time.sleep(0.05)
+    return halves(X)
+
+
 def kills_process_1(X):
-    """The map `halves`; process 1 dies in its second shard while the file `die` is there."""
-    if os.environ.get("RANK") == "1" and Path("die").exists() and len(list(Path("run").glob("rows-*.npz"))) >= 2:
+    """The map `halves`; process 1 dies in its second shard while the file `die` is there (once, if that says so)."""
+    die = Path("die")
+    if os.environ.get("RANK") == "1" and die.exists() and len(list(Path("run").glob("rows-*.npz"))) >= 2:
+        if die.read_text() == "once":
+            die.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)
     return halves(X)
@@ -121,6 +134,6 @@ def kills_process_1(X):
 
 def fails_in_process_1(X):
     """The map `halves`; process 1 meets a bad value."""
-    if os.environ.get("RANK") == "1" and len(X) > distributed.PROBES:
+    if os.environ.get("RANK") == "1" and len(X) > PROBES:
         X = X * np.nan
     return halves(X)

@@ -1,4 +1,4 @@
-"""ddref.distributed: shards that survive, processes that add up, and what is said when one is lost."""
+"""ddref.statistics on large data: shards that survive, processes that add up, what is said when one is lost, Dask."""
 
 import os
 import signal
@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 
 from conftest import error, numpy64
-from ddref import distributed, krr
-from ddref.distributed import Processes, accumulate_shards, row_shards
+from ddref import krr
 from ddref.measure import tolerance
-from ddref.statistics import Statistics
+from ddref.statistics import (
+    Processes,
+    Statistics,
+    accumulate_shards,
+    from_dask,
+    row_shards,
+)
+from ddref.statistics.__main__ import main
+from ddref.statistics.store import ChangedData
 
 N, D = 210, 4
 
@@ -91,19 +98,21 @@ def test_a_stopped_run_loses_the_shard_in_hand_and_doubles_nothing(data):
             accumulate_shards(shards, stops_at(batch), folder="run")
         assert files() == [f"rows-{i}-{i + 20}.npz" for i in (0, 20, 40, 60)]
     stamps = {name: os.stat(f"run/{name}").st_mtime_ns for name in files()}
-    total = accumulate_shards(counted(shards, read), folder="run")
-    assert read == list(X[80:, 0]) and len(files()) == 11
+    summed = []
+    total = accumulate_shards(counted(shards, read), lambda X: summed.extend(X[:, 0]) or X, folder="run")
+    assert read == list(X[:, 0]) and summed == list(X[80:, 0])  # all is read, for the checksums
+    assert len(files()) == 11
     assert all(os.stat(f"run/{name}").st_mtime_ns == stamp for name, stamp in stamps.items())
     assert total.n == N and error(total.G, X.T @ X) < 1e-14 and error(total.B, X.T @ Y) < 1e-13
-    again = accumulate_shards(counted(shards, read), folder="run", total=Statistics(D, 2).update(X, Y))
-    assert read == list(X[80:, 0]) and again.n == 2 * N
+    total = Statistics(D, 2).update(X, Y)
+    assert accumulate_shards(shards, lambda X: 1 / 0, folder="run", total=total).n == 2 * N
 
 
 def test_files_of_a_shard_that_do_not_fit_are_refused_with_the_way_out(data):
     X, Y = data
     shards = row_shards(X, Y, rows=100)
     accumulate_shards(shards, folder="run", run="first map")
-    with pytest.raises(ValueError, match="rows-0-100.npz holds .*'first map rows-0-100'.*delete this file"):
+    with pytest.raises(ValueError, match="rows-0-100.npz holds .*'first map rows-0-100 .*delete this file"):
         accumulate_shards(shards, folder="run", run="second map")
     Path("run/rows-100-200.npz").write_bytes(Path("run/rows-100-200.npz").read_bytes()[:-100])
     with pytest.raises(ValueError, match="rows-100-200.npz does not hold statistics.*delete this file"):
@@ -111,7 +120,7 @@ def test_files_of_a_shard_that_do_not_fit_are_refused_with_the_way_out(data):
     os.remove("run/rows-100-200.npz")
     assert error(accumulate_shards(shards, folder="run", run="first map").G, X.T @ X) < 1e-14
     os.replace("run/rows-0-100.npz", "run/rows-100-200.npz")  # under another name it would be counted twice
-    with pytest.raises(ValueError, match="not of 'first map rows-100-200'"):
+    with pytest.raises(ValueError, match="not 'first map rows-100-200'"):
         accumulate_shards(shards, folder="run", run="first map")
 
 
@@ -147,6 +156,81 @@ def test_a_progress_bar_is_drawn_where_tqdm_is_installed(data, capsys, monkeypat
     assert capsys.readouterr().err == ""
 
 
+# -- a shard knows its data
+
+
+def edited(path, change):
+    """Change an array file in place: the same size, and its times as they were."""
+    stat = os.stat(path)
+    A = np.load(path)
+    change(A)
+    np.save(path, A)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert os.stat(path).st_size == stat.st_size
+
+
+def times():
+    return {name: os.stat(f"run/{name}").st_mtime_ns for name in files()}
+
+
+def test_a_corrected_row_is_noticed_and_its_shard_alone_summed_again(data, capsys):
+    main(command())
+    for path, row in (("Y.npy", 105), ("X.npy", 0), ("X.npy", 209)):
+        before = times()
+
+        def correct(A, row=row):
+            A[row] = -A[row]
+
+        edited(path, correct)
+        W = main(command("--batch", "9"))  # the size of batches does not matter
+        X, Y = np.load("X.npy"), np.load("Y.npy")
+        assert error(W, oracle(X, Y)) < 1e-12
+        start = row // 20 * 20
+        name = f"rows-{start}-{min(start + 20, N)}.npz"
+        assert [name for name, time in times().items() if time != before[name]] == [name]
+        said = capsys.readouterr().err
+        assert said.count("ddref.statistics:") == 1 and f"run/{name}: the data of this shard have changed" in said
+
+
+def test_a_touch_loses_no_work_and_data_may_grow(data, capsys):
+    X, Y = data
+    main(command())
+    before = times()
+    for path in ("X.npy", "Y.npy"):
+        np.save(path, np.load(path))  # another file, of another time
+    main(command())
+    assert times() == before
+    np.save("X.npy", np.vstack([X, X[:30]]))
+    np.save("Y.npy", np.vstack([Y, Y[:30]]))
+    assert error(main(command()), oracle(np.vstack([X, X[:30]]), np.vstack([Y, Y[:30]]))) < 1e-12
+    assert {name: time for name, time in times().items() if name in before} == before
+    assert capsys.readouterr().err == ""
+
+
+def test_shards_without_a_checksum_are_summed_again(data):
+    X, Y = data
+    shards = row_shards(X, Y, rows=100)
+    Path("run").mkdir()
+    (Statistics(D, 2).update(X, Y)).save("run/rows-0-100.npz", note=" rows-0-100")  # as the first edition did
+    with pytest.warns(ChangedData, match="rows-0-100.npz: the data of this shard have changed, or"):
+        assert accumulate_shards(shards, folder="run").n == N
+    with pytest.raises(TypeError, match="shard a, .*X holds objects"):
+        accumulate_shards({"a": lambda: [(np.array([{}]), Y[:1])]}, folder="run")
+
+
+def test_a_feature_map_that_has_changed_is_noticed_whatever_happened_to_the_data(data):
+    workers.FACTOR = 1.0
+    try:
+        main(command(phi="times_factor"))
+        edited("X.npy", lambda A: np.negative(A, out=A))
+        main(command(phi="times_factor"))
+        workers.FACTOR = 1.001
+        with pytest.raises(SystemExit, match="the feature map has changed since the shards in run were summed"):
+            main(command(phi="times_factor"))
+    finally:
+        workers.FACTOR = 1.0
+
+
 # -- the command, in one process
 
 
@@ -154,7 +238,7 @@ def test_a_progress_bar_is_drawn_where_tqdm_is_installed(data, capsys, monkeypat
 def test_the_command_trains_the_model(data, capsys, phi):
     if phi == "tensors":
         pytest.importorskip("torch")
-    W = distributed.main(command("--statistics", "sums.npz", phi=phi))
+    W = main(command("--statistics", "sums.npz", phi=phi))
     assert error(W, oracle(*data)) < 1e-12
     assert ("torch" in str(type(W))) == (phi == "tensors")
     with np.load("model.npz", allow_pickle=False) as stored:
@@ -166,7 +250,7 @@ def test_the_command_trains_the_model(data, capsys, phi):
 def test_the_command_chooses_lam_by_held_out_shards_or_without(data, capsys):
     X, Y = data
     Phi, lams = workers.halves(X), [1e-2, 1.0, 30.0, 1e3]
-    distributed.main(command("--hold-out", "0.25", lam=map(str, lams)))
+    main(command("--hold-out", "0.25", lam=map(str, lams)))
     held = np.concatenate([np.arange(60, 80), np.arange(140, 160)])  # every fourth of 11 shards
     kept = np.setdiff1d(np.arange(N), held)
     loss = [np.mean(np.sum((Phi[held] @ krr.fit(Phi[kept], Y[kept], lam) - Y[held]) ** 2, axis=1)) for lam in lams]
@@ -174,7 +258,7 @@ def test_the_command_chooses_lam_by_held_out_shards_or_without(data, capsys):
         assert stored["scores"] == pytest.approx(loss, rel=1e-10) and stored["lam"] == lams[np.argmin(loss)]
         assert error(stored["W"], oracle(X, Y, lams[np.argmin(loss)])) < 1e-12
     assert "chosen from 4 by held-out loss" in capsys.readouterr().out
-    distributed.main(command(lam=map(str, lams)))  # the shards of the first call serve again
+    main(command(lam=map(str, lams)))  # the shards of the first call serve again
     assert "chosen from 4 by generalised cross-validation" in capsys.readouterr().out
 
 
@@ -183,10 +267,10 @@ def test_classes_and_images_are_taken_as_they_come(rng, tmp_path, monkeypatch):
     images, classes = rng.normal(size=(50, 3, 2)), rng.integers(0, 3, 50)
     np.save("X.npy", images)
     np.save("Y.npy", classes)
-    W = distributed.main(["X.npy", "Y.npy", "--classes", "3", "--lam", "2", "--shards", "run", "--out", "W.npz"])
+    W = main(["X.npy", "Y.npy", "--classes", "3", "--lam", "2", "--shards", "run", "--out", "W.npz"])
     assert error(W, krr.fit(images.reshape(50, 6), np.eye(3)[classes], 2.0)) < 1e-12
     np.save("Y.npy", images[:, 0, 0])  # one regression target
-    W = distributed.main(["X.npy", "Y.npy", "--lam", "2", "--shards", "other", "--out", "W.npz"])
+    W = main(["X.npy", "Y.npy", "--lam", "2", "--shards", "other", "--out", "W.npz"])
     assert error(W, krr.fit(images.reshape(50, 6), images[:, 0, :1], 2.0)) < 1e-12
 
 
@@ -203,10 +287,9 @@ def test_classes_and_images_are_taken_as_they_come(rng, tmp_path, monkeypatch):
         (["--rows", "0"], None, "rows = 0 must be at least 1"),
         (["--timeout", "0"], None, "timeout = 0.0"),
         (["--shards", "done"], lambda X: np.save("X.npy", X[:-1]), "X has 209 rows and Y has 210"),
-        (["--shards", "done"], lambda X: np.save("X.npy", X + 1), "data or the feature map have changed"),
         (["--shards", "done", "--phi", "distributed_workers:tensors"], None, "done belongs to another run"),
         (["--shards", "done"], lambda X: np.save("X.npy", X.astype("float32")), "another run"),
-        (["--shards", "done"], lambda X: Path("done/run.npz").write_text("x"), "done/run.npz is damaged"),
+        (["--shards", "done"], lambda X: Path("done/run.npz").write_text("x"), "done/run.npz: not an .npz file"),
         ([], lambda X: Path("X.npy").write_text("x"), "X.npy is not a NumPy array|X.npy does not hold"),
         ([], lambda X: np.save("X.npy", np.array([{}])), "X.npy is not a NumPy array"),
         ([], lambda X: np.savez(open("X.npy", "wb"), X=X), "X.npy does not hold one array"),
@@ -215,19 +298,19 @@ def test_classes_and_images_are_taken_as_they_come(rng, tmp_path, monkeypatch):
     ],
 )
 def test_the_command_says_in_one_sentence_what_is_wrong(data, arguments, change, message):
-    distributed.main(command(shards="done"))
+    main(command(shards="done"))
     if change is not None:
         change(data[0])
-    with pytest.raises(SystemExit, match=f"ddref.distributed: .*(?:{message})"):
-        distributed.main(command(*arguments))
+    with pytest.raises(SystemExit, match=f"ddref.statistics: .*(?:{message})"):
+        main(command(*arguments))
     with pytest.raises((ValueError, TypeError, OSError)):
-        distributed.main(command(*arguments, "--traceback"))
+        main(command(*arguments, "--traceback"))
 
 
 def test_pixels_need_a_feature_map(data):
     np.save("X.npy", np.zeros((N, 2, 2), dtype="uint8"))
     with pytest.raises(SystemExit, match="X holds uint8: pass --phi MODULE:FUNCTION"):
-        distributed.main(["X.npy", "Y.npy", "--lam", "1", "--shards", "run", "--out", "W.npz"])
+        main(["X.npy", "Y.npy", "--lam", "1", "--shards", "run", "--out", "W.npz"])
 
 
 # -- several processes
@@ -242,7 +325,7 @@ needs_gloo = pytest.mark.skipif(
 @needs_gloo
 @pytest.mark.parametrize("count", [2, 3])
 def test_several_processes_train_the_model_of_one(data, count):
-    expected = distributed.main(command(shards="alone"))
+    expected = main(command(shards="alone"))
     assert workers.run("train", count, ".", *command()) == ["ok"] * count
     models = [np.load(f"W-{rank}.npy") for rank in range(count)]
     assert error(models[0], expected) < 1e-12 and error(models[0], oracle(*data)) < 1e-12
@@ -274,19 +357,21 @@ def test_processes_that_do_not_fit_together_are_told(tmp_path):
 
 
 @needs_gloo
-def test_a_silent_process_is_named_and_a_slow_one_waited_for(tmp_path):
-    first, _ = workers.run("fall_silent", 2, tmp_path)
-    assert first.startswith("Lost: process 0 of 2 stops: process 1 has given no sign of life for 1 s. Finished shards")
-    assert workers.run("slow", 2, tmp_path) == ["ok", "ok"]
+def test_a_process_that_does_not_come_is_named(tmp_path):
+    said = workers.run("stay_away", 3, tmp_path)
+    assert said[0].startswith("ConnectionError: process 0 of 3 stops, the processes did not come together")
+    assert "anks 1 " in said[0], said
+    assert "Finished shards are kept: the same command goes on from them" in said[0]
+    assert all(text.startswith("ConnectionError") for text in said[1:])
 
 
 @needs_gloo
 def test_a_killed_process_is_reported_and_the_run_goes_on_from_its_shards(data):
     Path("die").touch()
-    said = workers.run("train", 3, ".", *command("--timeout", "2", phi="kills_process_1"))
+    said = workers.run("train", 3, ".", *command("--timeout", "5", phi="kills_process_1"))
     assert said[1] == f"ended by -{signal.SIGKILL.value}"
     for text in (said[0], said[2]):
-        assert text.startswith("SystemExit: ddref.distributed: process") and "the same command goes on" in text
+        assert text.startswith("SystemExit: ddref.statistics: process") and "the same command goes on" in text
     assert not Path("model.npz").exists()
     before = {name: os.stat(f"run/{name}").st_mtime_ns for name in files()}
     assert 2 <= len(before) < 11  # finished shards are kept, and not all are finished
@@ -301,24 +386,82 @@ def test_a_killed_process_is_reported_and_the_run_goes_on_from_its_shards(data):
 
 
 @needs_gloo
-def test_a_process_that_fails_tells_the_others_why(data):
-    said = workers.run("train", 2, ".", *command("--batch", "17", phi="fails_in_process_1"))
+def test_a_process_that_fails_says_why_and_ends_the_others(data):
+    said = workers.run("train", 2, ".", *command("--batch", "17", "--timeout", "5", phi="fails_in_process_1"))
     assert "shard rows-20-40, batches 1 to 2: Phi contains NaN or Inf" in said[1]
-    assert "process 1 failed, ValueError: shard rows-20-40, batches 1 to 2: Phi contains NaN" in said[0]
+    assert said[0].startswith("SystemExit: ddref.statistics: process 0 of 2 stops")
+
+
+def torchrun(*options):
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(krr.__file__).parent.parent)])
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", *options, "-m",
+         "ddref.statistics", *command(phi="kills_process_1")],
+        env={**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
 
 
 @needs_gloo
 def test_torchrun_runs_the_command_and_a_killed_run_is_finished_by_one_process(data):
     Path("die").touch()
-    here = os.pathsep.join([str(Path(__file__).parent), str(Path(distributed.__file__).parent.parent)])
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m",
-         "ddref.distributed", *command(phi="kills_process_1")],
-        env={**os.environ, "PYTHONPATH": here, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    done = torchrun()
     assert done.returncode != 0 and "(SIGKILL)" in done.stderr
-    assert "Finished shards are kept: the same command goes on from them" in done.stderr
     kept = len(files())
     assert 2 <= kept < 11
-    W = distributed.main(command(phi="kills_process_1"))
+    W = main(command(phi="kills_process_1"))
     assert len(files()) == 11 and error(W, oracle(*data)) < tolerance(10, "float64")
+
+
+@needs_gloo
+@pytest.mark.slow
+def test_torchrun_starts_all_processes_again_when_one_is_killed(data):
+    Path("die").write_text("once")
+    done = torchrun("--max-restarts=2")
+    assert done.returncode == 0 and not Path("die").exists(), done.stderr
+    with np.load("model.npz") as stored:
+        assert stored["n"] == N and error(stored["W"], oracle(*data)) < tolerance(10, "float64")
+
+
+# -- Dask
+
+
+def blocks_of(X, Y, rows=20):
+    da = pytest.importorskip("dask.array")
+    return da.from_array(X, chunks=(rows, 2)), da.from_array(Y, chunks=(3 * rows, 2))
+
+
+def test_blocks_of_dask_add_up(data):
+    X, Y = data
+    one = Statistics(D, 2).update(X, Y)
+    dask = pytest.importorskip("dask")
+    delayed = [dask.delayed(X[:70]), dask.delayed(X[70:])], [dask.delayed(Y[:70]), dask.delayed(Y[70:])]
+    for A, T in (blocks_of(X, Y), delayed):
+        with dask.config.set(scheduler="synchronous"):
+            s = from_dask(A, T)
+        assert s.n == N and error(s.G, one.G) < 1e-12 and error(s.B, one.B) < 1e-12
+    with pytest.raises(ValueError, match="X has 2 blocks and Y has 1: the same rows"):
+        from_dask(delayed[0], delayed[1][:1])
+    with pytest.raises(ValueError, match="X has 11 blocks"):
+        from_dask(blocks_of(X, Y)[0], blocks_of(X, Y[:-1])[1])
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_dask_loses_and_doubles_nothing(data, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    X, Y = data
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(krr.__file__).parent.parent)])
+    monkeypatch.setenv("PYTHONPATH", here)
+    Path("die").touch()
+    one = Statistics(D + 2, 2).update(workers.halves(X), Y)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+                                 local_directory=str(Path.cwd())) as cluster,
+        distributed.Client(cluster) as client,
+    ):  # fmt: skip
+        before = set(client.scheduler_info()["workers"])
+        s = from_dask(*blocks_of(X, Y), workers.kills_a_worker)
+        assert not Path("die").exists()  # it happened
+        assert set(client.scheduler_info()["workers"]) != before
+    assert s.n == N and abs(s.yy - one.yy) < 1e-12 * one.yy
+    assert error(s.G, one.G) < 1e-12 and error(s.B, one.B) < 1e-12
+    assert error(s.solve(0.5), oracle(X, Y)) < 1e-12

@@ -317,7 +317,7 @@ def test_a_set_stored_in_float32_keeps_its_digits(name):
 
 def test_pytorch_gives_the_same_set_and_maps_of_pytorch_need_it():
     torch = pytest.importorskip("torch")
-    from ddref import conv
+    from ddref.maps import conv
 
     X, y = toy("digits")
     ours, theirs = (DistilledRidgeClassifier(lam="auto", device=device).fit(X, y) for device in (None, "cpu"))

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sklearn import datasets as toys
 
 from conftest import error
-from ddref import files, fourier, maps
+from ddref import files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
+from ddref.maps import fourier
 
 MAPS = {
     "none": None,
@@ -103,9 +104,9 @@ def test_every_bit_comes_back(name, tmp_path):
 
 def test_convolutional_maps_come_back(tmp_path):
     torch = pytest.importorskip("torch")
-    from ddref import conv
+    from ddref.maps import conv
 
-    phi = conv.Chain([*conv.small_cnn((1, 4, 4), (4,), seed=0).steps, conv.Linear(torch.eye(16, dtype=torch.float64))])
+    phi = maps.Chain([*conv.small_cnn((1, 4, 4), (4,), seed=0).steps, maps.Linear(torch.eye(16, dtype=torch.float64))])
     saved = example(X_S=np.random.default_rng(0).normal(size=(4, 16)), mean=np.zeros(16), scale=np.ones(16))
     files.save(tmp_path / "set.npz", saved._replace(feature_map=phi))
     again = files.load(tmp_path / "set.npz")

@@ -14,7 +14,7 @@ from ddref import datasets, krr
 from ddref.measure import tolerance
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("conv", "maps", "nonsurjective"))
+conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("maps.conv", "maps", "nonsurjective"))
 OneLayer, generic_count, solve = nonsurjective.OneLayer, nonsurjective.generic_count, nonsurjective.solve
 linearised, systems = nonsurjective.linearised, nonsurjective.systems
 

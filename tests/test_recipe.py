@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import conditioned, error, numpy64, refit
-from ddref import datasets, distill, fourier, krr, maps, recipe
+from ddref import datasets, distill, krr, maps, recipe
+from ddref.maps import fourier
 from ddref.measure import tolerance
 
 D, P, K = 24, 20, 4

@@ -19,7 +19,19 @@ import matplotlib
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from ddref import datasets, distill, fourier, frontier, gauge, krr, labels_only, maps, measure, nearest, recipe
+from ddref import (
+    datasets,
+    distill,
+    frontier,
+    gauge,
+    krr,
+    labels_only,
+    maps,
+    measure,
+    nearest,
+    recipe,
+)
+from ddref.maps import fourier
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parent.parent

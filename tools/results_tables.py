@@ -28,7 +28,8 @@ import torch
 from array_api_compat import array_namespace
 from sklearn.linear_model import Ridge, RidgeCV
 
-from ddref import datasets, deep_linear, distill, fourier, krr, maps, measure, nearest, recipe
+from ddref import datasets, deep_linear, distill, krr, maps, measure, nearest, recipe
+from ddref.maps import fourier
 from ddref.statistics import Statistics
 from tools import results
 from tools.results import ROOT

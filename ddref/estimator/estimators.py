@@ -18,8 +18,8 @@ from .. import files, intercept, recipe
 from ..arrays import Array, check_lam, norm
 from ..datasets import one_hot
 from ..distill import minimal_points
-from ..fourier import orthogonal_features
 from ..maps import Identity, leaky_relu_network
+from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from .images import Images, displayed

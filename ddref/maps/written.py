@@ -1,0 +1,158 @@
+"""Maps as plain data: what a file holds of them, and the maps it may name."""
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_torch_array
+
+from ..arrays import Array
+from .base import Map
+
+# Where the arrays of an inner map are, unless under its own name.
+PLACES = {"log_scale": "s", "shift": "t"}
+# The first edition had a second family of maps, for PyTorch.
+FIRST_EDITION = {"conv.Chain", "conv.Linear", "conv.LeakyReLU", "conv.Conv2d"}
+
+
+def describe(phi: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    """A map as plain data; its weights are put into `arrays`, under names that begin
+    with `place`.
+
+    TypeError for a map without a `kind` of its own.
+
+    >>> from ddref.maps import LeakyReLU
+    >>> describe(LeakyReLU(0.5), "map", {})
+    {'kind': 'LeakyReLU', 'slope': 0.5}
+    """
+    if phi is None:
+        return None
+    kind = type(phi).__dict__.get("kind")
+    if kind is None or Map.kinds.get(kind) is not type(phi):
+        raise TypeError(
+            f"a file holds maps with a `kind`, {', '.join(sorted(Map.kinds))}; not "
+            f"{type(phi).__module__}.{type(phi).__name__}: give its class one (see "
+            "ddref.maps.Map), or pass its features as X and save a set of those"
+        )
+    numbers, weights, parts = phi.written()
+    found = {"kind": kind}
+    for name, value in numbers.items():
+        found[name] = list(value) if isinstance(value, tuple) else value
+    for name, A in weights.items():
+        if A is not None:
+            arrays[f"{place}/{name}"] = as_numpy(A)
+    for name, part in parts.items():
+        found[name] = (
+            [describe(each, f"{place}/{i}", arrays) for i, each in enumerate(part)]
+            if isinstance(part, list)
+            else describe(part, f"{place}/{PLACES.get(name, name)}", arrays)
+        )
+    return found
+
+
+def restore(found: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The map that `describe` described; its arrays are taken out of `arrays`.
+
+    Maps with a convolution are of PyTorch, all others of NumPy. ValueError for kinds
+    that are not known here: nothing else is ever made.
+
+    >>> restore({"kind": "LeakyReLU", "slope": 0.5}, "map", {})
+    LeakyReLU(0.5)
+    """
+    asarray = _tensors() if _has_convolution(found) else np.asarray
+    return _restored(found, place, arrays, asarray, 0)
+
+
+def _restored(found, place, arrays, asarray, depth):
+    if found is None:
+        return None
+    if not isinstance(found, dict) or depth > 20:
+        raise ValueError("the feature map is damaged")
+    first = found["kind"] in FIRST_EDITION
+    cls = _class_of(found["kind"])
+    renamed = {"weight": "A", "bias": "b"} if first and "weight" in cls.arrays else {}
+    options = {name: found[name] for name in cls.numbers if not first or name in found}
+    for name in cls.arrays:
+        A = arrays.pop(f"{place}/{renamed.get(name, name)}", None)
+        options[name] = None if A is None else asarray(A)
+    for name in cls.maps:
+        part = found[name]
+        options[name] = (
+            [
+                _restored(each, f"{place}/{i}", arrays, asarray, depth + 1)
+                for i, each in enumerate(part)
+            ]
+            if isinstance(part, list)
+            else _restored(
+                part, f"{place}/{PLACES.get(name, name)}", arrays, asarray, depth + 1
+            )
+        )
+    return cls(**options)
+
+
+def _class_of(kind):
+    name = kind.removeprefix("conv.") if kind in FIRST_EDITION else kind
+    if name not in Map.kinds:
+        raise ValueError(
+            f"the feature map has a step {kind!r} that this ddref does not know; if it "
+            "is your own, import the file that defines it"
+        )
+    return Map.kinds[name]
+
+
+def _has_convolution(found, depth=0):
+    """Whether plain data name a map of PyTorch."""
+    if depth > 50:
+        raise ValueError("the feature map is damaged")
+    if isinstance(found, dict):
+        kind = found.get("kind")
+        if kind == "Conv2d" or kind in FIRST_EDITION:
+            return True
+        found = list(found.values())
+    return isinstance(found, list) and any(
+        _has_convolution(each, depth + 1) for each in found
+    )
+
+
+def _tensors():
+    try:
+        import torch
+
+        from .conv import Conv2d  # noqa: F401  its kind is known from here on
+    except ImportError as error:
+        raise ValueError(
+            "the feature map is a convolutional network: install PyTorch to read it"
+        ) from error
+    return lambda A: torch.from_numpy(np.array(A))
+
+
+def plain(phi: Any) -> Any:
+    """A copy of a map as a file holds it: of NumPy, and with a convolution of PyTorch
+    on the CPU.
+
+    TypeError for a map without a `kind` of its own.
+
+    >>> from ddref.maps import LeakyReLU
+    >>> plain(LeakyReLU(0.5)).slope
+    0.5
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return restore(describe(phi, "map", arrays), "map", arrays)
+
+
+def on_rows(phi: Any, rows: np.ndarray) -> np.ndarray:
+    """Features of rows of NumPy in the dtype of the rows, whatever library the map has.
+
+    >>> from ddref.maps import LeakyReLU
+    >>> on_rows(LeakyReLU(0.5), np.array([[-2.0]]))
+    array([[-1.]])
+    """
+    if getattr(phi, "like", None) is None or not is_torch_array(phi.like):
+        return phi(rows)
+    import torch
+
+    return as_numpy(phi(torch.from_numpy(np.array(rows))))
+
+
+def as_numpy(A: Array) -> np.ndarray:
+    """An array of NumPy on the CPU, without gradient."""
+    return np.ascontiguousarray(A.detach().cpu() if is_torch_array(A) else A)
