@@ -1,6 +1,8 @@
 """ddref.maps: every map undone by its pre-image over random shapes, checked by naive loops; refusals by message."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -314,3 +316,335 @@ def test_gradients_flow_through_a_preimage(rng):
     phi = maps.leaky_relu_network([4, 3], seed=0, like=torch.zeros(1, 1, dtype=torch.float64))
     Phi = torch.tensor(rng.normal(size=(2, 3)), requires_grad=True)
     assert torch.autograd.gradcheck(lambda A: phi.preimage(A), (Phi,))
+
+
+# -- one suite for every kind of map, in both libraries
+
+
+def convolution(like, **options):
+    torch = pytest.importorskip("torch")
+    if not isinstance(like, torch.Tensor):
+        pytest.skip("convolutions are of PyTorch")
+    rng = np.random.default_rng(7)
+    weight = 0.1 * rng.normal(size=(2, 2, 3, 3))
+    weight[[0, 1], [0, 1], 1, 1] += 1
+    if not options:
+        weight = weight[:, :, :2, :2] + 0
+    weight, bias = (torch.tensor(A, dtype=like.dtype, device=like.device) for A in (weight, rng.normal(size=2)))
+    return maps.Conv2d(weight, bias, input_shape=(2, 4, 4), **(options or {"stride": 2}))
+
+
+def matrix(like, *shape):
+    A = np.random.default_rng(3).normal(size=shape)
+    xp = maps.base.array_namespace(like)
+    return xp.asarray(A, dtype=like.dtype, device=maps.base.device_of(like))
+
+
+EVERY = {
+    "Identity": lambda like: maps.Identity(6),
+    "Linear": lambda like: maps.Linear(matrix(like, 6, 4), matrix(like, 4)),
+    "Scale": lambda like: maps.Scale(matrix(like, 6), matrix(like, 6)),
+    "LeakyReLU": lambda like: maps.LeakyReLU(0.2),
+    "Asinh": lambda like: maps.Asinh(),
+    "Tanh": lambda like: maps.Tanh(),
+    "Sigmoid": lambda like: maps.Sigmoid(),
+    "ReLU": lambda like: maps.ReLU(),
+    "Cosine": lambda like: maps.Cosine(0.7),
+    "AffineCoupling": lambda like: maps.flow(6, 1, seed=0, like=like).steps[0],
+    "Chain": lambda like: maps.leaky_relu_network([6, 5, 4], seed=0, bias=1.0, like=like),
+    "RandomFourier": lambda like: maps.orthogonal_features(6, 5, 1.5, seed=0, like=like),
+    "Conv2d": convolution,
+    "Conv2d, overlapping": lambda like: convolution(like, padding=1),
+    "flow": lambda like: maps.flow(6, 3, seed=0, like=like),
+    "nested": lambda like: maps.Chain([EVERY["Chain"](like), maps.Chain([maps.Tanh()])]),
+}
+
+
+@pytest.fixture(params=EVERY)
+def any_map(request, nx):
+    """A map, rows of inputs, and features that it reaches, in the library, device and dtype of `nx`."""
+    phi = EVERY[request.param](nx.asarray([[1.0]]))
+    rng = np.random.default_rng(11)
+    X, other = (nx.asarray(rng.normal(size=(5, phi.input_dim or 6))) for _ in range(2))
+    return phi, X, phi(other)
+
+
+def test_the_suite_has_every_kind_of_map():
+    pytest.importorskip("torch")
+    kinds = {kind for kind, cls in maps.Map.kinds.items() if cls.__module__.startswith("ddref.")}
+    assert kinds | {"Conv2d"} <= EVERY.keys()
+
+
+def test_every_map_is_undone_to_rounding_near_a_reference_and_without(nx, any_map):
+    phi, X, Phi = any_map
+    copies = numpy64(X).copy(), numpy64(Phi).copy()
+    for near in (None, X):
+        found = phi.preimage(Phi, near)
+        assert nx.is_mine(found) and nx.is_mine(phi(found)) and tuple(found.shape) == tuple(X.shape)
+        assert error(phi(found), Phi) < tolerance(50, nx.dtype)
+    assert np.array_equal(numpy64(X), copies[0]) and np.array_equal(numpy64(Phi), copies[1])
+
+
+def test_every_map_keeps_the_reference_where_it_fits_already(nx, any_map):
+    phi, X, _ = any_map
+    found = phi.preimage(phi(X), X)
+    lost = 1e3 if nx.dtype == "float32" else 1e8  # of eps: the arc cosine is flat at the edge of its range
+    assert error(found, X) < tolerance(min(lost, 1e6), nx.dtype) * 100
+    assert np.linalg.norm(numpy64(found) - numpy64(X)) <= np.linalg.norm(numpy64(phi.preimage(phi(X))) - numpy64(X)) * (1 + 1e-6) + 1e-3
+
+
+def test_every_map_comes_back_from_plain_data(nx, any_map):
+    from ddref.maps.written import on_rows, plain
+
+    phi, X, Phi = any_map
+    again, rows = plain(phi), numpy64(X).astype(nx.dtype)
+    assert type(again) is type(phi) and repr(again) == repr(phi) and again.is_onto() == phi.is_onto()
+    assert error(on_rows(again, rows), phi(X)) < tolerance(10, nx.dtype)
+
+
+def test_every_map_moves_to_another_dtype_and_back(nx, any_map):
+    phi, X, Phi = any_map
+    for name in ("float32", "float64"):
+        moved = phi.to(dtype=name)
+        assert phi.dtype is None or str(moved.dtype).endswith(name)
+        cast = type(nx)(nx.library, nx.device, name)
+        assert error(moved(cast.asarray(numpy64(X))), phi(X)) < tolerance(20, "float32")
+    with pytest.raises(TypeError, match="dtype must be float64 or float32, got int8"):
+        phi.to(dtype="int8")
+
+
+def test_every_map_says_how_to_scale_features_into_its_range(nx, any_map):
+    phi, X, Phi = any_map
+    c = phi.range_scale(100 * Phi)
+    assert tuple(c.shape) == (5, 1) and nx.is_mine(c) and 0 < numpy64(c).min() and numpy64(c).max() <= 1
+    inside = c * (100 * Phi)
+    if not isinstance(phi, maps.Sigmoid | maps.Asinh):  # nothing scales into (0, 1); sinh(100) is out of reach
+        assert error(phi(phi.preimage(inside)), inside) < tolerance(1e3, nx.dtype)
+
+
+def test_every_map_refuses_nan_other_widths_and_other_dtypes(nx, any_map):
+    phi, X, Phi = any_map
+    with pytest.raises(ValueError, match="X contains NaN or Inf"):
+        phi(X * math.nan)
+    with pytest.raises(ValueError, match="Phi contains NaN or Inf"):
+        phi.preimage(Phi * math.nan)
+    with pytest.raises(ValueError, match="near has shape"):
+        phi.preimage(Phi, X[:2])
+    if phi.input_dim is not None:
+        with pytest.raises(ValueError, match="X has 1 columns, this map needs"):
+            phi(X[:, :1])
+        with pytest.raises(ValueError, match="Phi has 1 columns, this map needs"):
+            phi.preimage(Phi[:, :1])
+    if phi.dtype is not None:
+        other = type(nx)(nx.library, nx.device, "float32" if nx.dtype == "float64" else "float64")
+        with pytest.raises(TypeError, match="differ in dtype"):
+            phi(other.asarray(numpy64(X)))
+
+
+def test_every_map_has_gradients_one_way_and_back(nx, any_map):
+    torch = pytest.importorskip("torch")
+    if nx.library != "torch" or nx.dtype != "float64":
+        pytest.skip("gradients are of PyTorch, and checked in float64")
+    phi, X, Phi = any_map
+    assert torch.autograd.gradcheck(phi, (X[:2].clone().requires_grad_(),))
+    if isinstance(phi, maps.ReLU):
+        return  # a feature 0 is the end of what it takes
+    assert torch.autograd.gradcheck(lambda A: phi.preimage(A, X[:2]), (Phi[:2].clone().requires_grad_(),))
+
+
+def test_a_map_may_hold_functions_and_maps_of_your_own(rng):
+    class Doubled:
+        input_dim = output_dim = None
+
+        def is_onto(self):
+            return True
+
+        def __call__(self, X):
+            return 2 * X
+
+        def preimage(self, Phi, near=None):
+            return Phi / 2
+
+    phi = maps.Chain([Doubled(), maps.AffineCoupling(4, lambda x: 0 * x, lambda x: x**2), maps.LeakyReLU()])
+    for dtype in ("float64", "float32"):
+        Phi = rng.normal(size=(3, 4)).astype(dtype)
+        X = phi.preimage(Phi)
+        assert X.dtype == dtype and error(phi(X), Phi) < tolerance(10, dtype)
+    assert phi.is_onto() and maps.Chain([Doubled()]).range_scale(Phi).tolist() == [[1.0]] * 3
+    with pytest.raises(TypeError, match="is a function of your own"):
+        phi.to(dtype="float32")
+
+
+def test_an_inverse_that_is_wrong_is_noticed():
+    class Wrong(maps.LeakyReLU):
+        def inverse(self, Z, near):
+            return 1.001 * super().inverse(Z, near)
+
+    with pytest.raises(ValueError, match="row 0: the pre-image misses Phi by 0.001.*more than the .* that rounding explains"):
+        Wrong().preimage(np.array([[1.0]]))
+
+
+# -- a new activation: one class in one file, all the way
+
+
+class Softshrink(maps.Activation):
+    """Towards zero by `lambd`, and zero for what is smaller: onto, and 0 comes from an interval."""
+
+    kind, numbers, torch_modules = "Softshrink", ("lambd",), ("Softshrink",)
+
+    def __init__(self, lambd=0.5):
+        self.lambd = float(lambd)
+
+    @classmethod
+    def from_torch(cls, layer):
+        return cls(layer.lambd)
+
+    def forward(self, X):
+        return X - X.clip(-self.lambd, self.lambd)
+
+    def inverse(self, Z, near):
+        free = 0 * Z if near is None else near.clip(-self.lambd, self.lambd)
+        xp = maps.base.array_namespace(Z)
+        return xp.where(Z == 0, free, Z + self.lambd * xp.sign(Z))
+
+
+def test_a_new_activation_is_one_class_in_one_file_all_the_way(tmp_path, rng):
+    torch = pytest.importorskip("torch")
+    from ddref import files, krr, recipe
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Softshrink(0.3)).double()
+    phi = maps.from_torch(network, 6)  # converted
+    X = torch.tensor(rng.normal(size=(8, 6)))
+    Phi = network(X).detach()
+    assert error(phi(X), Phi) < 1e-14 and error(phi(phi.preimage(Phi, X)), Phi) < 1e-14  # called and undone
+    W = torch.tensor(rng.normal(size=(4, 2)))
+    found = recipe.distill(phi, W, near=X[:4])  # distilled
+    assert found.certificate.exact
+    assert error(krr.fit(network(found.X_S).detach(), found.Y_S, found.lam_S), W) < 1e-9
+    X_S, Y_S = (numpy64(A) for A in found[:2])
+    set_ = files.Saved(X_S, Y_S, found.lam_S, 1.0, False, np.zeros(6), np.ones(6), feature_map=phi)
+    files.save(tmp_path / "set.npz", set_)  # saved
+    again = files.load(tmp_path / "set.npz")  # and restored
+    assert type(again.feature_map.steps[1]) is Softshrink and again.feature_map.steps[1].lambd == 0.3
+    assert error(files.model(again).W, W) < 1e-9
+    with pytest.raises(TypeError, match="kind 'Softshrink' is taken by"):
+        type("Other", (maps.Activation,), {"kind": "Softshrink"})
+
+
+# -- networks of PyTorch, as their forward goes
+
+
+def from_torch(*layers, shape=8, mode="eval"):
+    torch = pytest.importorskip("torch")
+    network = layers[0] if len(layers) == 1 else torch.nn.Sequential(*layers)
+    network = getattr(network.double(), mode)()
+    return network, maps.from_torch(network, shape)
+
+
+def test_modules_used_twice_and_shared_blocks_count_each_time(rng):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    a, square = nn.LeakyReLU(0.1), nn.Linear(8, 8)
+    block = nn.Sequential(square, a)
+    network, phi = from_torch(nn.Linear(8, 8), a, block, nn.Sequential(block, block), a, square)
+    X = torch.tensor(rng.normal(size=(4, 8)))
+    assert len(phi.steps) == 10 and error(phi(X), network(X).detach()) < 1e-14
+    assert error(network(phi.preimage(X)).detach(), X) < tolerance(phi.condition(), "float64")
+
+
+def test_batch_normalisation_and_dropout_are_understood_once_trained(rng):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 2, stride=2), nn.BatchNorm2d(6), nn.LeakyReLU(), nn.Dropout2d(), nn.Flatten(),
+        nn.BatchNorm1d(24), nn.Linear(24, 10), nn.BatchNorm1d(10, affine=False), nn.Dropout(0.3),
+    ).double()  # fmt: skip
+    for _ in range(3):
+        network(2 + 3 * torch.randn(50, 2, 4, 4, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"layer 1, BatchNorm2d.* call net.eval\(\).* ddref.nonsurjective.solve"):
+        maps.from_torch(network, (2, 4, 4))
+    phi = maps.from_torch(network.eval(), (2, 4, 4))
+    X = torch.randn(5, 2, 4, 4, dtype=torch.float64)
+    assert error(phi(X.flatten(1)), network(X).detach()) < 1e-13
+    Phi = torch.tensor(rng.normal(size=(3, 10)))
+    assert error(network(phi.preimage(Phi).reshape(-1, 2, 4, 4)).detach(), Phi) < 1e-11
+
+
+def refusals():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Residual(nn.Module):
+        def forward(self, X):
+            return X + 1
+
+    class Doubling(nn.Sequential):
+        def forward(self, X):
+            return super().forward(super().forward(X))
+
+    def hooked(layer):
+        layer.register_forward_hook(lambda module, inputs, output: 2 * output)
+        return layer
+
+    def replaced(layer):
+        layer.forward = lambda X: 2 * X
+        return layer
+
+    class MyLinear(nn.Linear):
+        def forward(self, X):
+            return 2 * super().forward(X)
+
+    class Wrong(maps.Activation):
+        kind, torch_modules = "test_maps.Wrong", (Residual,)
+
+        def forward(self, X):
+            return X + 1 + 1e-7
+
+        def inverse(self, Z, near):
+            return Z - 1 - 1e-7
+
+    del maps.Map.kinds["test_maps.Wrong"]
+    linear, weight_norm = nn.Linear(8, 8), torch.nn.utils.parametrizations.weight_norm
+    return Wrong, {
+        "layer 1, Residual.* is not supported": (linear, Residual()),
+        "layer 1, AvgPool1d.* is not supported": (linear, nn.AvgPool1d(2)),
+        r"layer 1, GELU.* is not onto: its range is \[-0.17, inf\); use LeakyReLU": (linear, nn.GELU()),
+        r"layer 1, Sigmoid.* is not onto: its range is \(0, 1\); use LeakyReLU": (linear, nn.Sigmoid()),
+        "the network, a Doubling, has a forward of its own": (Doubling(linear, nn.LeakyReLU()),),
+        "layer 1, a Doubling, has a forward of its own": (linear, Doubling(nn.LeakyReLU())),
+        "layer 0, MyLinear.* is not supported": (MyLinear(8, 8), linear),
+        "layer 0, Linear.* has hooks or a forward that was replaced": (hooked(nn.Linear(8, 8)), linear),
+        "layer 1, LeakyReLU.* has hooks or a forward that was replaced": (linear, replaced(nn.LeakyReLU())),
+        "layer 0, Parametrized.* has parametrised weights": (weight_norm(nn.Linear(8, 8)), linear),
+        "layer 1, BatchNorm1d.* takes 7 features and gets 8": (linear, nn.BatchNorm1d(7)),
+        "the network has hooks": (hooked(nn.Sequential(linear)),),
+    }  # fmt: skip
+
+
+def test_what_a_map_cannot_be_is_refused_with_what_can_be_done():
+    for message, layers in refusals()[1].items():
+        with pytest.raises(ValueError, match=f"(?s){message}.*ddref.nonsurjective.solve"):
+            from_torch(*layers)
+
+
+def test_a_map_that_differs_from_its_network_is_not_returned(monkeypatch):
+    torch = pytest.importorskip("torch")
+    Wrong, cases = refusals()
+    monkeypatch.setitem(maps.Map.kinds, "test_maps.Wrong", Wrong)
+    layers = cases["layer 1, Residual.* is not supported"]
+    with pytest.raises(ValueError, match=r"differs from the network, by .*e-0[78] relative to its features"):
+        from_torch(*layers)
+    state = torch.random.get_rng_state()
+    from_torch(torch.nn.Linear(8, 8), torch.nn.LeakyReLU())
+    assert not torch.equal(state, torch.random.get_rng_state())  # by the Linear above
+    state = torch.random.get_rng_state()
+    maps.from_torch(torch.nn.Sequential(torch.nn.LeakyReLU()), 8)
+    assert torch.equal(state, torch.random.get_rng_state())  # the comparison draws from its own generator
+
+
+def test_importing_the_maps_loads_no_torch():
+    code = "import sys, ddref.maps; assert 'torch' not in sys.modules; ddref.maps.flow(4, seed=0)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -110,8 +110,8 @@ class LeakyReLU(Activation):
     @classmethod
     def from_torch(cls, layer: Any) -> "LeakyReLU":
         """Of the same slope."""
-        slopes = [getattr(layer, "negative_slope", None)]
-        slopes = layer.weight.tolist() if slopes == [None] else slopes
+        prelu = not hasattr(layer, "negative_slope")
+        slopes = layer.weight.tolist() if prelu else [layer.negative_slope]
         if len(slopes) > 1:
             raise ValueError(
                 f"has {len(slopes)} slopes, which is not supported; use one"

@@ -100,6 +100,7 @@ class Conv2d(Affine):
         self.output_shape = self._output_shape()
         self.input_dim = math.prod(self.input_shape)
         self.output_dim = math.prod(self.output_shape)
+        self.shape = self.input_dim, self.output_dim
         if bias is not None:
             oh, ow = self.output_shape[1:]
             self.shift = self.bias.repeat_interleave(oh * ow)[None, :]
@@ -168,7 +169,7 @@ class Conv2d(Affine):
         if self.patch is not None:
             return self.patch.rank * math.prod(self.output_shape[1:])
         s = self.double.singular_values()
-        cutoff = max(self.input_dim, self.output_dim) * eps_of(self.weight)
+        cutoff = max(self.shape) * eps_of(self.weight)
         return int((s > cutoff * s[0]).sum())
 
     @cached_property
@@ -184,7 +185,7 @@ class Conv2d(Affine):
 
     @cached_property
     @torch.no_grad()
-    def obstacle(self) -> str | None:  # type: ignore[override]
+    def obstacle(self) -> str | None:
         """Its rank or condition number, where it cannot be inverted."""
         d, p = self.input_dim, self.output_dim
         sizes = f"{p} outputs of {d} inputs"
@@ -273,7 +274,8 @@ class Conv2d(Affine):
         """Blocks (C_i, E_i) of the Cholesky factor of ``L L^T``: diagonal and below;
         empty where it breaks down.
         """
-        blocks, start = [], 0
+        blocks: list = []
+        start = 0
         for a, b in self._groups():
             left, own = self._gram_rows(a, b, start)
             E = None
@@ -304,7 +306,8 @@ class Conv2d(Affine):
         """``R (L L^T)^-1`` by the factor: forward through the groups of output rows,
         then back.
         """
-        R, groups, Y = R.reshape(-1, *self.output_shape), self._groups(), []
+        R, groups = R.reshape(-1, *self.output_shape), self._groups()
+        Y: list = []
         for (a, b), (C, E) in zip(groups, self.blocks, strict=True):
             part = R[:, :, a:b].flatten(1)
             part = part if E is None else part - Y[-1] @ E.mT

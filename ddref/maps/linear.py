@@ -129,7 +129,7 @@ class Linear(Affine):
         return self.svd.rank
 
     @cached_property
-    def obstacle(self) -> str | None:  # type: ignore[override]
+    def obstacle(self) -> str | None:
         """The rank, where it is less than the number of columns."""
         d, p = self.A.shape
         if self.rank == p:
@@ -161,8 +161,8 @@ class Scale(Affine):
 
     Notes
     -----
-    Book: prop-linear-preimage, for a diagonal matrix: batch normalisation once it is
-    trained.
+    Book: prop-linear-preimage. With a diagonal matrix, it is batch normalisation once
+    that is trained.
 
     Examples
     --------
@@ -213,7 +213,7 @@ class Scale(Affine):
         return R / self.a
 
     @cached_property
-    def obstacle(self) -> str | None:  # type: ignore[override]
+    def obstacle(self) -> str | None:
         """How many factors are zero."""
         xp = array_namespace(self.a)
         size = xp.abs(self.a)
