@@ -210,7 +210,7 @@ def graded_svd(A: Array, rtol: float | None = None) -> ThinSVD:
     sizes = xp.max(xp.abs(A), axis=0)
     if number(xp.max(sizes)) <= GRADED * number(xp.min(sizes)):
         return thin_svd(A, rtol)
-    order = xp.argsort(sizes, descending=True, stable=True)
+    order = xp.argsort(-sizes, stable=True)  # largest first
     svd = thin_svd(xp.take(A, order, axis=1), rtol)
     return svd._replace(Vh=xp.take(svd.Vh, xp.argsort(order), axis=1))
 

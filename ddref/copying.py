@@ -453,20 +453,31 @@ OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
 
-# What array_api_compat would do for NumPy arrays alone (NumPy 2.1 or later).
-STAND_IN = """
-
-# Stands in for array_api_compat: NumPy 2.1 or later has the functions itself.
-
-
+# What array_api_compat does for NumPy arrays (NumPy 2.1 or later has the rest itself).
+STAND_INS = {
+    "array_namespace": """\
 def array_namespace(*arrays):
     if not all(isinstance(A, np.ndarray | np.generic) for A in arrays if A is not None):
         raise TypeError("NumPy arrays are needed")
     return np
-
-
+""",
+    "device": """\
 def device(A):
-    return str(A.device)"""
+    return str(A.device)
+""",
+    "to_device": """\
+def to_device(A, device):
+    return A
+""",
+    "is_numpy_array": """\
+def is_numpy_array(A):
+    return isinstance(A, np.ndarray | np.generic)
+""",
+    "is_torch_array": """\
+def is_torch_array(A):
+    return False
+""",
+}
 
 # Packages whose name to install is not the one to import.
 INSTALLED_AS = {
@@ -505,19 +516,25 @@ def _closure(wanted: Iterable[str]) -> Closure:
 
 def _one_file(closure: Closure, numpy: bool) -> str:
     outer = dict(closure.outer)
-    stand_in = ""
+    stand_ins = []
     if numpy:
-        taken = [
-            name for name in ("array_namespace", "device") if outer.pop(name, None)
-        ]
-        stand_in = STAND_IN if taken else ""
-        if stand_in:
+        for name, line in closure.outer.items():
+            known = getattr(line, "module", "") == "array_api_compat"
+            if known and line.names[0].name in STAND_INS:
+                stand_ins.append(STAND_INS[line.names[0].name])
+                stand_ins[-1] = stand_ins[-1].replace("def device(", f"def {name}(")
+                del outer[name]
+        if stand_ins:
             outer["np"] = ast.parse("import numpy as np").body[0]
     packages = _packages(outer.values())
     if numpy and (more := [name for name in packages if name != "numpy"]):
         raise LookupError(f"it cannot run with NumPy alone: it needs {', '.join(more)}")
     emitted = _emitted_names(closure)
-    text = _heading(closure, packages) + _import_block(outer.values()) + stand_in
+    text = _heading(closure, packages) + _import_block(outer.values())
+    if stand_ins:
+        said = "# In place of array_api_compat, for NumPy arrays alone."
+        text += "\n\n\n".join(["", said, *stand_ins]).replace("\n\n\n\n", "\n\n\n")
+        text = text.rstrip()
     file, defined = "", True
     for part in closure.ordered():
         defines = isinstance(part.node, ast.FunctionDef | ast.ClassDef)

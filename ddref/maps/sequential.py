@@ -34,8 +34,10 @@ SUPPORTED = (
     "Linear, Conv2d, LeakyReLU, PReLU with one slope, Flatten, Unflatten, Identity, "
     "Sequential, batch normalisation and dropout after net.eval(), maps of your own"
 )
-DROPOUT = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d")
-DROPOUT += ("AlphaDropout", "FeatureAlphaDropout")
+DROPOUT = (
+    "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
+    "AlphaDropout", "FeatureAlphaDropout",
+)  # fmt: skip
 
 
 def from_torch(network: torch.nn.Sequential, input_shape: Any) -> Chain:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 from ..arrays import Array, check_arrays, check_count, check_lam, number
 from ..npz import load_npz, save_npz
@@ -374,8 +373,8 @@ class Statistics:
             "numbers": np.array([self.yy, self._touched, self._touched_yy]),
             "products": np.array(self.products),
             "note": np.array(str(note)),
-            "G": _numpy(self._G),
-            "B": _numpy(self._B),
+            "G": _off_device(self._G),
+            "B": _off_device(self._B),
         }
         save_npz(path, arrays, compress=False)
 
@@ -768,7 +767,7 @@ def square(A: Array, out: Array) -> None:
         # overflows is refused by the caller.
         with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(A.T, A, out=out)
-    elif array_api_compat.is_torch_array(A):
+    elif is_torch_array(A):
         p = A.shape[1]
         step = max(128, -(-p // 4))
         for i in range(0, p, step):  # blocks on and below the diagonal, then mirrored
@@ -781,9 +780,9 @@ def square(A: Array, out: Array) -> None:
 
 def keeper_of(A: Array, name: str) -> str:
     """Library and device of an array, in words."""
-    if array_api_compat.is_numpy_array(A):
+    if is_numpy_array(A):
         return "numpy"
-    if array_api_compat.is_torch_array(A):
+    if is_torch_array(A):
         return f"torch {A.device}"
     try:
         array_namespace(A)
@@ -798,7 +797,7 @@ def _plus(A: Array, B: Array, sign: int, out: Array) -> Array:
     """``A + sign * B``, in `out` where the library can write there."""
     if isinstance(A, np.ndarray):
         return np.add(A, B, out=out) if sign > 0 else np.subtract(A, B, out=out)
-    if array_api_compat.is_torch_array(A):
+    if is_torch_array(A):
         import torch
 
         return torch.add(A, B, alpha=sign, out=out)
@@ -814,7 +813,7 @@ def _any(A: Array) -> bool:
     return bool(array_namespace(A).any(A != 0))
 
 
-def _numpy(A: Array) -> np.ndarray:
+def _off_device(A: Array) -> np.ndarray:
     if isinstance(A, np.ndarray):
         return A
     return np.asarray(A.cpu() if hasattr(A, "cpu") else A)
