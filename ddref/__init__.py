@@ -1,15 +1,22 @@
 """Provable dataset distillation for kernel ridge regression.
 
-Every module is a room of its own: it can be copied alone into another project. Rows are samples,
-`lam` is added to the diagonal as given, and results keep the library, dtype and device of the inputs.
+Files are the paper, one subject each, folders what surrounds it; all stand on `arrays`.
+Rows are samples, `lam` is added to the diagonal as given, and results keep the library,
+dtype and device of the inputs. ``ddref copy NAME`` writes a function with all it needs
+into one file.
 
-Modules are loaded on first use, so that ``import ddref`` needs neither PyTorch nor scikit-learn.
+Modules are loaded on first use: ``import ddref`` needs neither PyTorch nor
+scikit-learn.
 """
 
 from importlib import import_module
 
 __version__ = "0.2.0"
-_ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")  # of the module estimator
+_ESTIMATORS = (
+    "DistilledRidge",
+    "DistilledRidgeClassifier",
+    "Distiller",
+)  # of the module estimator
 __all__ = [
     *_ESTIMATORS,
     "datasets",

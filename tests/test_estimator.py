@@ -16,7 +16,12 @@ from sklearn.utils.estimator_checks import check_estimator
 import ddref
 from conftest import error
 from ddref import krr, maps, recipe
-from ddref.estimator import DistilledRidge, DistilledRidgeClassifier, Distiller, training
+from ddref.estimator import (
+    DistilledRidge,
+    DistilledRidgeClassifier,
+    Distiller,
+    training,
+)
 
 TOYS = {name: getattr(toys, f"load_{name}") for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")}
 REGRESSION = {"diabetes"}
