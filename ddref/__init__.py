@@ -12,13 +12,11 @@ scikit-learn.
 from importlib import import_module
 
 __version__ = "0.2.0"
-_ESTIMATORS = (
-    "DistilledRidge",
-    "DistilledRidgeClassifier",
-    "Distiller",
-)  # of the module estimator
+# Names of the module estimator.
+_ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")
 __all__ = [
     *_ESTIMATORS,
+    "arrays",
     "datasets",
     "deep_linear",
     "distill",
@@ -35,10 +33,12 @@ __all__ = [
     "measure",
     "nearest",
     "nonsurjective",
+    "npz",
     "recipe",
+    "spectrum",
     "statistics",
 ]
-_MOVED = ("conv", "fourier")  # their files say where to
+_MOVED = ("conv", "distributed", "fourier")  # their files say where to
 
 
 def __getattr__(name):
