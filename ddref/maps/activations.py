@@ -12,7 +12,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from ..arrays import Array, check_arrays, check_lam, number
-from .base import Map, room_factors
+from .base import Map, check_overflow, room_factors
 
 
 class Activation(Map):
@@ -57,6 +57,12 @@ class Activation(Map):
                 "scale the features into the range, or use an activation that is onto "
                 "(LeakyReLU, Asinh)"
             )
+
+    def solved(self, Z: Array, near: Array | None) -> Array:
+        """The inverse, entry by entry: there is nothing to correct."""
+        X = self.inverse(Z, near)
+        check_overflow(self, Z, X)
+        return X
 
     def range_scale(self, Phi: Array, *, margin: float | None = None) -> Array:
         """Largest c <= 1, one a row (m, 1), for which no entry of ``c * Phi`` is nearer
