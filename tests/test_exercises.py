@@ -66,7 +66,7 @@ ANSWERS = {
             "P * np.minimum(1, 0.999 * np.sqrt(2 / P.shape[1]) / np.abs(P).max(axis=1, keepdims=True)))",
             [
                 "lambda P, W, lam: (P, distill.labels(P, W, lam))",  # outside the cube
-                "lambda P, W, lam: fourier.into_cube(P, distill.labels(P, W, lam), lam)[:2]",  # one factor, lam kept
+                "lambda P, W, lam: maps.into_cube(P, distill.labels(P, W, lam), lam)[:2]",  # one factor, lam kept
             ],
         ),
     },

@@ -60,7 +60,21 @@ class Processes:
         if backend == "nccl":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         patience = self.patience = timedelta(seconds=float(timeout))
-        self._together(lambda: dist.init_process_group(backend, timeout=patience))
+        # After a restart the agent's store may still hold the addresses of those that
+        # were ended: what this start writes goes under a name of its own.
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+        def join() -> None:
+            store, rank, count = next(dist.rendezvous("env://", timeout=patience))
+            dist.init_process_group(
+                backend,
+                store=dist.PrefixStore(f"start-{start}", store),
+                rank=rank,
+                world_size=count,
+                timeout=patience,
+            )
+
+        self._together(join)
         self.rank = dist.get_rank()
         self.count = dist.get_world_size()
         # Only gloo can say who is missing.
