@@ -147,7 +147,7 @@ def distill(
         X_S, c = _inputs(phi, Phi_S, near, b, Y_S, dtype)
         found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
     else:
-        limits = _limits(W, max_condition, goal)
+        limits = _limits(W, max_condition, goal, dtype)
         found, c = _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype)
     if not found.certificate.exact:
         raise ValueError(_why_not_exact(found))
@@ -163,8 +163,8 @@ def distill(
 def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
     """The set near given inputs, and the factor that its features were scaled by.
 
-    Of the limits of the condition number the first is taken whose set has an error of
-    at most `goal`, or the one with the smallest error.
+    Of the limits of the condition number the first is taken whose set is exact with an
+    error of at most `goal`, or the one with the smallest error.
     """
     Phi_0, best, least = phi(near), None, float("inf")
     for limit in limits:
@@ -177,6 +177,8 @@ def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
                 X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
         found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
         error = max(found.certificate.relative_error, _missed(phi, found, W, b, like))
+        if not found.certificate.exact:
+            error = float("inf")
         if error < least or best is None:
             best, least = (found, c), error
         if goal is None or error <= goal or norm(X_S - near) == 0:
@@ -184,11 +186,14 @@ def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
     return best
 
 
-def _limits(W, max_condition, goal):
+def _limits(W, max_condition, goal, dtype):
     """Limits of the condition number to try; None is the default of `nearest`."""
-    if max_condition is not None or goal is None:
+    double = _eps(W, dtype) < 1e-10
+    if max_condition is not None:
         return [max_condition]
-    return [None, *(10.0**i for i in ((5, 4, 3, 2, 1) if _double(W) else (2, 1)))]
+    if goal is None:
+        return [None if double == (eps_of(W) < 1e-10) else 1e3]
+    return [10.0**i for i in ((6, 5, 4, 3, 2, 1) if double else (3, 2, 1))]
 
 
 # ------------------------------------------------------------------- exact features
@@ -484,10 +489,6 @@ def _regularisation(lam_S, Y_S):
     if lam_S is None and Y_S is not None:
         raise ValueError("lam_S = None is for free labels; with Y_S pass a number")
     return lam_S if lam_S is None else check_lam(lam_S, "lam_S")
-
-
-def _double(W):
-    return eps_of(W) < 1e-10
 
 
 def _eps(A, dtype):

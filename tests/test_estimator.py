@@ -320,6 +320,14 @@ def test_a_set_stored_in_float32_keeps_its_digits(name):
     assert error(trained_again(model).coef_, model.coef_) < 1e-5
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("name", ["wine", "breast_cancer"])
+def test_a_set_of_more_points_is_found_in_float32_on_raw_columns(name, fit_intercept):
+    """Rows of very different columns: the limit of the condition number is that of the dtype stored, not of W."""
+    model = made(name, n_points=12, dtype="float32", fit_intercept=fit_intercept).fit(*toy(name))
+    assert model.certificate_.exact and model.certificate_.condition < 1.1e3
+
+
 def test_pytorch_gives_the_same_set_and_maps_of_pytorch_need_it():
     torch = pytest.importorskip("torch")
     from ddref.maps import conv
