@@ -20,18 +20,24 @@ from .report import Progress, comparison, sheet, shortened, summary
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 EXAMPLES = """\
 examples:
-  ddref distill photos/ --out ten.npz               a folder train/<class>/*.png,
-  test/<class>/*.png, or a tar of it ddref distill wine.csv --target quality --task
-  regression --out wine.npz ddref distill data.npz --points 100 --out data100.npz
-  arrays X and y (or X_train, y_train, ...) ddref distill X.npy --targets y.npy --out
-  small.npz               features of an encoder, say ddref verify ten.npz photos/
-  trains on both; exit code 1 where the models differ ddref show ten.npz
-  writes ten.png and prints what the file holds ddref info ten.npz
-  the header of the file; without a file, versions ddref copy nearest.nearest >
-  nearest.py           one function and all it needs, as one file
+  ddref distill photos/ --out ten.npz
+      a folder train/<class>/*.png, test/<class>/*.png, or a tar of it
+  ddref distill wine.csv --target quality --task regression --out wine.npz
+  ddref distill data.npz --points 100 --out data100.npz
+      arrays X and y (or X_train, y_train, ...)
+  ddref distill X.npy --targets y.npy --out small.npz
+      features of an encoder, say
+  ddref verify ten.npz photos/
+      trains on both; exit code 1 where the models differ
+  ddref show ten.npz
+      writes ten.png and prints what the file holds
+  ddref info ten.npz
+      the header of the file; without a file, versions
+  ddref copy nearest.nearest > nearest.py
+      one function and all it needs, as one file
 
 exit codes: 0 done, 1 not exact (verify), 2 a mistake in the input, 130 interrupted
-"""  # noqa: E501
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
