@@ -1,5 +1,6 @@
 """Ridge regression for the estimators: few passes, and no copy of large data."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -168,6 +169,16 @@ class Training:
                 G, B, yy = self.sums.G, self.sums.B, self.sums.yy
                 self._spectrum = from_gram(G, B, n=self.n, yy=yy, dof=dof)
         return self._spectrum
+
+    def condition(self, lam: float) -> float:
+        """Condition number of the normal equations, without directions of rounding."""
+        found = self.spectrum()
+        w = found.w if lam > found.least else found.w[found.w > found.cut]
+        if not w.shape[0]:
+            return 1.0
+        xp = array_namespace(w)
+        least = number(xp.min(w)) + lam
+        return (number(xp.max(w)) + lam) / least if least > 0 else math.inf
 
     def grid(self) -> np.ndarray:
         """25 values from 1e-10 to 100 times the largest eigenvalue."""
