@@ -457,7 +457,8 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     found = relative(svd.solve(Y_S, lam_S) - W, W) - 2 * model.lost
     rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
     rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
-    found = certify(found, svd.condition, W, rounding=rounding)
+    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    found = certify(found, svd.condition, W, rounding=rounding, uncertain=uncertain)
     if not found.exact:
         raise ValueError(
             f"the inputs found, retrained, miss W by {found.relative_error:.3g}, more "

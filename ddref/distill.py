@@ -332,7 +332,7 @@ def carrier(W: Array, Y_S: Array, Z: Array | None = None) -> Array:
     Y_pinv = svd.pinv()
     _check_carried(W, Y_S, Y_pinv, svd)
     D = 0 * (W @ Y_pinv) if Z is None else Z - (Z @ Y_S) @ Y_pinv
-    for _ in range(2):  # the second step takes away what rounding left
+    for _ in range(3):  # each step takes away what rounding left in the last
         D = D + (W - D @ Y_S) @ Y_pinv
     return D
 

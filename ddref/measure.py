@@ -187,6 +187,7 @@ def certify(
     dtype: Any,
     *,
     rounding: float = 0.0,
+    uncertain: float = 0.0,
     intercept_error: float | None = None,
     intercept_rounding: float = 0.0,
     **found: Any,
@@ -205,6 +206,9 @@ def certify(
         Relative change of the features when the stored numbers move by their last bit,
         as measured by the caller where a map stands between them; at least eps of the
         dtype.
+    uncertain : float
+        By how much `error` itself may be wrong: rounding in the training that it was
+        measured by, see `ThinSVD.rounding`.
     intercept_error, intercept_rounding : float, optional
         Error of the intercept that training gave, and its change with the last bits of
         the labels: an intercept is judged by itself, so that neither excuses an error
@@ -232,7 +236,7 @@ def certify(
     rounding = max(rounding, eps)
     most = eps ** (1 / 3)
     allowed = min(50.0 * condition * rounding, most)
-    exact = bool(error <= allowed and noise <= 1e-2)
+    exact = bool(error + uncertain <= allowed and noise <= 1e-2)
     if intercept_error is not None:
         allowed_b = min(allowed + 50.0 * intercept_rounding, most)
         exact = exact and bool(intercept_error <= allowed_b)
@@ -320,4 +324,12 @@ def verify(
     W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     distance = None if Phi_0 is None else relative_error(Phi_S, Phi_0)
     error = relative_error(W_S, W)
-    return certify(error, svd.condition, Phi_S, rounding=rounding, distance=distance)
+    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    return certify(
+        error,
+        svd.condition,
+        Phi_S,
+        rounding=rounding,
+        uncertain=uncertain,
+        distance=distance,
+    )

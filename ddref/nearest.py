@@ -203,6 +203,7 @@ def nearest_given_labels(
     svd = _svd_of_model(Phi_0, W, rtol, Y_S)
     limit = condition_limit(Phi_0, max_condition)
     fitted = Y_S @ svd.pinv()
+    fitted = fitted + (Y_S - fitted @ W) @ svd.pinv()  # takes away what rounding left
     _check_fitted(fitted @ W, Y_S, svd)
     if svd.rank == 0:
         return 1 * Phi_0  # a copy: W = 0 and Y_S = 0
@@ -507,7 +508,10 @@ def _check_trained(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> None:
         W_S = xp.linalg.solve(K + lam_S * eye, Y_S if dual else Phi_S.mT @ Y_S)
         error = max(error, relative((Phi_S.mT @ W_S if dual else W_S) - W, W))
     rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
-    found = certify(error, svd.condition, Phi_S, rounding=rounding)
+    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    found = certify(
+        error, svd.condition, Phi_S, rounding=rounding, uncertain=uncertain
+    )
     if not found.exact:
         raise ValueError(
             f"training on these features misses W by {found.relative_error:.3g} of its "

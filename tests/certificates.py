@@ -435,7 +435,7 @@ def _(draw):
     refuse_numpy(said)
     finite(Phi)
     error = oracle.worst(Phi, Y, lam, W)
-    bound = 2 * nearest.MAX_ERROR[64 if draw.dtype == "float64" else 32]
+    bound = draw.eps ** (1 / 3)
     if np.any(W) and not error <= bound:
         raise Wrong("silent", f"error {error:.3g} above {bound:.3g}")
 
@@ -691,6 +691,8 @@ def judge_sums(draw, Phi, Y, lam, train):
     for W_S in oracle.models(Phi.astype(float), Y.astype(float), lam):
         error = oracle.error(W_S, W) if np.any(W) else float(oracle.norm(W_S) > 0)
         errors.append((error, BOUND * 2.0**-52 * squared))
+    if errors[0][1] > USELESS:
+        return  # rows that are dependent look the same in their sums
     if not any(error <= bound for error, bound in errors):
         raise Wrong("silent", f"error {errors[0][0]:.3g}, bound {errors[0][1]:.3g}, lam {lam:.3g}")
 
