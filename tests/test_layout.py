@@ -27,7 +27,7 @@ REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 FLOORS = (
     {"arrays", "npz", "copying"},
     {"distill", "nearest", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "measure", "spectrum"}
-    | {"maps", "nonsurjective", "datasets", "kip"},
+    | {"maps", "nonsurjective", "datasets", "tables", "kip"},
     {"krr", "deep_linear", "statistics", "privacy"},
     {"recipe", "files"},
     {"estimator"},
@@ -452,7 +452,7 @@ def test_the_oldest_versions_tested_are_the_lower_bounds():
     tested = dict(re.findall(r"^([\w-]+)==([\w.]+)$", text, re.MULTILINE))
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn") for entry in extras[name])]
+    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn", "tables") for entry in extras[name])]
     bounds = dict(re.fullmatch(r"([\w-]+)>=([\w.]+)", entry).groups() for entry in wanted if ">=" in entry)
     assert {name: re.sub(r"(\.0)+$", "", version) for name, version in tested.items()} == {
         name: re.sub(r"(\.0)+$", "", version) for name, version in bounds.items()

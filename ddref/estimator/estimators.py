@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from array_api_compat import array_namespace
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from .. import files, intercept, recipe
 from ..arrays import Array, check_lam, norm
@@ -22,6 +23,9 @@ from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..tables.encoder import TableEncoder
+from ..tables.frames import as_frame, is_frame
+from ..tables.text import shown
 from .images import Images, displayed
 from .points import noise, samples_to_start_from
 from .training import Training, by_validation, trained
@@ -107,6 +111,9 @@ class Distiller(BaseEstimator):
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
         NumPy.
+    missing : {None, "mean"}
+        Of a data frame: missing values are refused, or numbers get the mean of their
+        column, and words have "missing" as one more word.
 
     Attributes
     ----------
@@ -128,6 +135,9 @@ class Distiller(BaseEstimator):
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
         Where lam was chosen: the values tried and their scores, smaller is better.
+    table_ : TableEncoder of ddref.tables, or None
+        How rows of a data frame became numbers: words one-hot, dates days, identifiers
+        left out. `predict` does the same, and takes columns by their names.
     feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
 
     Raises
@@ -169,6 +179,7 @@ class Distiller(BaseEstimator):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -187,8 +198,47 @@ class Distiller(BaseEstimator):
         self.random_state = random_state
         self.dtype = dtype
         self.device = device
+        self.missing = missing
 
     # -------------------------------------------------------------------------- fitting
+
+    def _matrix(self, X):
+        """The numbers of a data frame, and in `table_` how they are made; or X."""
+        self.table_ = None
+        if not is_frame(X):
+            return X
+        X = as_frame(X)
+        encoder = TableEncoder(missing=self.missing).fit(X)
+        unnamed = not any(isinstance(name, str) for name in X.columns)
+        if encoder.plain and unnamed:
+            return X
+        self.table_ = encoder
+        for note in encoder.notes():
+            if note.startswith("left out"):
+                warnings.warn(f"columns {note}", UserWarning, stacklevel=3)
+        return encoder.transform(X)
+
+    def _name_columns(self):
+        """Columns are those of the data frame, as everywhere in scikit-learn."""
+        if self.table_ is not None:
+            self.feature_names_in_ = np.array(self.table_.names, dtype=object)
+            self.n_features_in_ = len(self.feature_names_in_)
+
+    def _later_matrix(self, X):
+        """Rows to predict: of a data frame by its names, or as the points are."""
+        if self.table_ is None:
+            return validate_data(self, X, reset=False, dtype=np.float64)
+        if is_frame(X):
+            return self.table_.transform(as_frame(X))
+        X = check_array(X, dtype=np.float64)
+        names = self.table_.get_feature_names_out()
+        if X.shape[1] != len(names):
+            raise ValueError(
+                f"X has {X.shape[1]} columns: pass a data frame with the columns "
+                f"{shown(self.table_.names)}, or rows of {len(names)} numbers, as the "
+                "points are"
+            )
+        return X
 
     def _distil(self, X, Y, y):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None."""
@@ -263,6 +313,7 @@ class Distiller(BaseEstimator):
         choices = {
             "scaling": (None, "columns", "global"),
             "select": ("gcv", "loo", "validation"),
+            "missing": (None, "mean"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -436,7 +487,7 @@ class Distiller(BaseEstimator):
     def _scores(self, X):
         """Predictions (n, k) of the model."""
         check_is_fitted(self, "X_distilled_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = self._later_matrix(X)
         return _numpy(self._features(X)) @ np.atleast_2d(self.coef_).T + np.atleast_1d(
             self.intercept_
         )
@@ -527,6 +578,7 @@ class Distiller(BaseEstimator):
             classes=None if classes is None else np.asarray(classes),
             class_names=None if classes is None else tuple(map(str, class_names)),
             seed=self.seed_,
+            table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
                 for name, value in self.certificate_._asdict().items()
@@ -562,8 +614,14 @@ class DistilledRidge(RegressorMixin, Distiller):
     def fit(self, X: Any, y: Any) -> "DistilledRidge":
         """Train on X (n, d) and y (n,) or (n, k), and distil."""
         X, y = validate_data(
-            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True
+            self,
+            self._matrix(X),
+            y,
+            dtype=np.float64,
+            y_numeric=True,
+            multi_output=True,
         )
+        self._name_columns()
         y = np.asarray(y, dtype=np.float64)
         self._distil(X, y.reshape(len(y), -1), None)
         if y.ndim == 1:
@@ -602,7 +660,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
 
     def fit(self, X: Any, y: Any) -> "DistilledRidgeClassifier":
         """Train on X (n, d) and the classes y (n,), numbers or words, and distil."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, self._matrix(X), y, dtype=np.float64)
+        self._name_columns()
         check_classification_targets(y)
         self.classes_, y = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
