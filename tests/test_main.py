@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -116,6 +117,20 @@ def test_verify_prints_error_and_accuracy_and_exits_1_for_other_data(inputs, dis
     assert main(["verify", str(distilled), str(inputs / "other.csv"), "--target", "class"]) == 1
     assert "NOT EXACT" in capsys.readouterr().out
     assert shell("verify", distilled, inputs / "other.csv", "--target", "class").returncode == 1
+
+
+def test_verify_allows_what_the_certificate_of_the_set_and_the_training_on_the_data_allow(inputs, tmp_path, capsys):
+    """No fixed number: 1e-12 for well conditioned sets, and labels of 1e9 excuse the intercept alone."""
+    out = tmp_path / "set.npz"
+    line = ["distill", str(inputs / "digits.npz"), "--points", "40", "--init", "noise", "--lam-s", "1e6"]
+    assert main([*line, "--scaling", "global", "--out", str(out)]) == 0
+    assert main(["verify", str(out), str(inputs / "digits.npz")]) == 0
+    printed = capsys.readouterr().out
+    allowed = [float(number) for number in re.findall(r"exact: at most ([\d.e+-]+)\)", printed)]
+    assert len(allowed) == 2 and allowed[0] < 1e-9 and allowed[1] >= allowed[0]
+    saved = files.load(out)
+    files.save(tmp_path / "off.npz", saved._replace(Y_S=saved.Y_S * (1 + 1e-8)))
+    assert main(["verify", str(tmp_path / "off.npz"), str(inputs / "digits.npz")]) == 1
 
 
 def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, distilled, tmp_path, capsys):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, files
+from .. import __version__, files, recipe
 from ..npz import whole_file
 from .inputs import (
     MAX_BYTES,
@@ -23,7 +23,7 @@ from .inputs import (
     read,
     targets_of,
 )
-from .report import Progress, comparison, sheet, shortened, summary
+from .report import Progress, comparison, errors, sheet, shortened, summary
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 EXAMPLES = """\
@@ -332,22 +332,24 @@ def _verify(options: argparse.Namespace) -> int:
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
         Phi = files.features(saved, data.X)
-        W, b = estimator.trained(
-            Phi, Y, saved.lam, saved.fit_intercept, classes=y is not None
-        )
+        training = estimator.training.Training(Phi, Y, saved.fit_intercept)
+        W, b = training.fit(saved.lam, classes=y is not None)
         progress("training on the distilled set")
         W_S, b_S = files.model(saved)
-    size = np.linalg.norm(b) + np.linalg.norm(Phi.mean(axis=0)) * np.linalg.norm(W)
-    error = np.linalg.norm(W_S - W) / (np.linalg.norm(W) or 1.0)
-    error = float(max(error, np.linalg.norm(b_S - b) / size if size else 0.0))
-    allowed = float(np.finfo(saved.X_S.dtype).eps) ** 0.5
-    print(
-        f"relative error         {error:.2e} (exact: at most {allowed:.1e}, "
-        f"half the digits of {saved.X_S.dtype})"
+    certificate = recipe.certified(
+        lambda X: files.features(saved, X),
+        saved.X_S.astype(np.float64),
+        saved.Y_S.astype(np.float64),
+        saved.lam_S,
+        W,
+        b if saved.fit_intercept else None,
+        dtype=saved.X_S.dtype.name,
+        data_condition=training.condition(saved.lam),
     )
+    print(errors(certificate))
     for name, X, y in data.parts():
         print(comparison(saved, X, y, (W, b), (W_S, b_S), name, options))
-    if error <= allowed:
+    if certificate.exact:
         print("exact: the distilled set trains the same model")
         return DONE
     print("NOT EXACT: the models differ")
