@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_feature_names_in,
+    check_array,
     check_is_fitted,
     column_or_1d,
     validate_data,
@@ -28,6 +29,9 @@ from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..tables.encoder import TableEncoder
+from ..tables.frames import as_frame, is_frame
+from ..tables.text import shown
 from .images import Images, displayed
 from .points import noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
@@ -120,6 +124,9 @@ class Distiller(BaseEstimator):
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
         NumPy.
+    missing : {None, "mean"}
+        Of a data frame: missing values are refused, or numbers get the mean of their
+        column, and words have "missing" as one more word.
 
     Attributes
     ----------
@@ -141,6 +148,9 @@ class Distiller(BaseEstimator):
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
         Where lam was chosen: the values tried and their scores, smaller is better.
+    table_ : TableEncoder of ddref.tables, or None
+        How rows of a data frame became numbers: words one-hot, dates days, identifiers
+        left out. `predict` does the same, and takes columns by their names.
     feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
 
     Raises
@@ -183,6 +193,7 @@ class Distiller(BaseEstimator):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -201,6 +212,7 @@ class Distiller(BaseEstimator):
         self.random_state = random_state
         self.dtype = dtype
         self.device = device
+        self.missing = missing
 
     # -------------------------------------------------------------------------- fitting
 
@@ -220,16 +232,58 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            X,
+            self._matrix(X),
             y,
             accept_sparse="csr",
             dtype=np.float64,
             multi_output=True,
             **options,
         )
+        self._name_columns()
         if hasattr(X, "toarray") and math.prod(X.shape) <= krr.SMALL:
             X = X.toarray()
         return X, y
+
+    def _matrix(self, X):
+        """The numbers of a data frame, and in `table_` how they are made; or X."""
+        self.table_ = None
+        if not is_frame(X):
+            return X
+        X = as_frame(X)
+        encoder = TableEncoder(missing=self.missing).fit(X)
+        unnamed = not any(isinstance(name, str) for name in X.columns)
+        if encoder.plain and unnamed:
+            return X
+        self.table_ = encoder
+        for note in encoder.notes():
+            if note.startswith("left out"):
+                warnings.warn(f"columns {note}", UserWarning, stacklevel=3)
+        return encoder.transform(X)
+
+    def _name_columns(self):
+        """Columns are those of the data frame, as everywhere in scikit-learn."""
+        if self.table_ is not None:
+            self.feature_names_in_ = np.array(self.table_.names, dtype=object)
+            self.n_features_in_ = len(self.feature_names_in_)
+
+    def _later_matrix(self, X):
+        """Rows to predict: of a data frame by its names, or as the points are."""
+        if self.table_ is None:
+            kinds = False if self._dense_for() else "csr"
+            return validate_data(
+                self, X, reset=False, dtype=np.float64, accept_sparse=kinds
+            )
+        if is_frame(X):
+            return self.table_.transform(as_frame(X))
+        X = check_array(X, dtype=np.float64)
+        names = self.table_.get_feature_names_out()
+        if X.shape[1] != len(names):
+            raise ValueError(
+                f"X has {X.shape[1]} columns: pass a data frame with the columns "
+                f"{shown(self.table_.names)}, or rows of {len(names)} numbers, as the "
+                "points are"
+            )
+        return X
 
     def _dense_for(self):
         """The parameter for which rows have to be dense, in words; "" for none."""
@@ -381,6 +435,7 @@ class Distiller(BaseEstimator):
         choices = {
             "scaling": (None, "columns", "global"),
             "select": ("gcv", "loo", "validation"),
+            "missing": (None, "mean"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -567,8 +622,7 @@ class Distiller(BaseEstimator):
     def _scores(self, X):
         """Predictions (n, k) of the model."""
         check_is_fitted(self, "X_distilled_")
-        kinds = False if self._dense_for() else "csr"
-        X = validate_data(self, X, reset=False, dtype=np.float64, accept_sparse=kinds)
+        X = self._later_matrix(X)
         W, b = np.atleast_2d(self.coef_).T, np.atleast_1d(self.intercept_)
         return _numpy(self._features(X)) @ W + b
 
@@ -592,6 +646,8 @@ class Distiller(BaseEstimator):
         """
         check_is_fitted(self, "X_distilled_")
         if self.feature_map_ is None:
+            if self.table_ is not None:
+                return self.table_.get_feature_names_out()
             return _check_feature_names_in(self, input_features)
         name = type(self).__name__.lower()
         count = np.atleast_2d(self.coef_).shape[1]
@@ -678,6 +734,7 @@ class Distiller(BaseEstimator):
             classes=None if classes is None else np.asarray(classes),
             class_names=None if classes is None else tuple(map(str, class_names)),
             seed=self.seed_,
+            table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
                 for name, value in self.certificate_._asdict().items()
@@ -787,6 +844,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -802,6 +860,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             random_state=random_state,
             dtype=dtype,
             device=device,
+            missing=missing,
         )
         self.class_weight = class_weight
 
