@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils import check_array
+from sklearn.utils.validation import check_array
 
 from .estimators import DistilledRidge, DistilledRidgeClassifier
 
