@@ -37,6 +37,7 @@ __all__ = [
     "recipe",
     "spectrum",
     "statistics",
+    "tables",
 ]
 _MOVED = ("conv", "distributed", "fourier")  # their files say where to
 

@@ -34,6 +34,7 @@ from .arrays import (
     warn_dropped,
 )  # fmt: skip
 from .distill import carrier, labels
+from .measure import certify, residual_factor
 from .nearest import condition_limit, spanning_rows, truncated
 
 # `forward` of what only holds layers: lists and tuples, nn.ModuleList, nn.Sequential
@@ -453,18 +454,17 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
-    error = relative(svd.solve(Y_S, lam_S) - W, W)
-    residual = relative(Y_S - Phi_S @ W, W)  # labels outside the range of the features
-    residual = residual / number(svd.s[-1]) if svd.rank else residual
-    eps = eps_of(W)
-    allowed = 100 * eps * worst * (1 + residual)
-    allowed = min(allowed, max(math.sqrt(eps), 100 * eps * (max_condition or 1.0)))
-    if error > allowed + 2 * model.lost:
+    found = relative(svd.solve(Y_S, lam_S) - W, W) - 2 * model.lost
+    rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
+    rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
+    found = certify(found, svd.condition, W, rounding=rounding)
+    if not found.exact:
         raise ValueError(
-            f"the inputs found, retrained, miss W by {error:.3g}, more than the "
-            f"{allowed:.2g} that rounding explains: their features have condition "
-            f"number {svd.condition:.3g} and lose a factor {worst / svd.condition:.3g} "
-            "in X_S T: T is too ill conditioned for this number of points and dtype"
+            f"the inputs found, retrained, miss W by {found.relative_error:.3g}, more "
+            f"than the {found.tolerance:.2g} that rounding explains: their features "
+            f"have condition number {svd.condition:.3g} and lose a factor "
+            f"{worst / svd.condition:.3g} in X_S T: T is too ill conditioned for this "
+            "number of points and dtype"
         )
     return PointSet(X_S, Y_S, lam_S, svd.condition)
 

@@ -20,7 +20,6 @@ from .arrays import (
     complement,
     cosines,
     eps_of,
-    explained,
     model_svd,
     norm,
     number,
@@ -28,6 +27,7 @@ from .arrays import (
     thin_svd,
     warn_dropped,
 )
+from .measure import certify
 
 
 class ChangedSet(NamedTuple):
@@ -74,8 +74,8 @@ def change_of_basis(
 
     Notes
     -----
-    Book: prop-gauge. Judged by training on both sets. Relative to ``||W|| + ||Y_S|| /
-    ||Phi_S||`` their models may differ by what rounding explains, at most sqrt(eps).
+    Book: prop-gauge. Judged by training on both sets, by `measure.certify`: relative to
+    ``||W|| + ||Y_S|| / ||Phi_S||`` their models may differ by what rounding explains.
 
     Examples
     --------
@@ -155,10 +155,10 @@ def _scale_of_lam(M: Array) -> float:
 
 def _check_same_model(old: ChangedSet, new: ChangedSet, M: Array) -> None:
     """Refuse a change after which training gives another model, beyond rounding."""
-    W, unit, allowed = _trained(*old)
-    W_new, unit_new, allowed_new = _trained(*new)
+    (W, unit, bound), (W_new, unit_new, bound_new) = _trained(*old), _trained(*new)
     error = norm(W_new - W)
-    if error > max(allowed, allowed_new) * (max(unit, unit_new) or 1.0):
+    judged = certify(error / (max(unit, unit_new) or 1.0), max(bound, bound_new), W)
+    if not judged.exact:
         R = old.Y_S - old.Phi_S @ W
         broken = old.Phi_S.mT @ (M.mT @ (M @ R) - R)
         raise ValueError(
@@ -172,17 +172,17 @@ def _check_same_model(old: ChangedSet, new: ChangedSet, M: Array) -> None:
 
 
 def _trained(Phi: Array, Y: Array, lam: float) -> tuple[Array, float, float]:
-    """The model of a set, the size that its rounding errors are relative to, and how
-    large they may be.
+    """The model of a set, the size that its rounding errors are relative to, and the
+    condition number of its training.
     """
     svd = thin_svd(Phi)  # also at lam > 0: what rounding can change is not judged
     W = svd.solve(Y, lam)
     if svd.rank == 0:
-        return W, 0.0, 0.0
+        return W, 0.0, 1.0
     largest = number(svd.s[0])
     unit = norm(W) + norm(Y) / largest
     residual = norm(Y - Phi @ W) / largest / (unit or 1.0)
-    return W, unit, explained(W, svd.condition + svd.condition**2 * residual)
+    return W, unit, svd.condition + svd.condition**2 * residual
 
 
 def _enough_points(m: int | None, r: int) -> int:

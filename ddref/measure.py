@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device
 
-from .arrays import Array, check_arrays, check_lam, check_shapes, norm, thin_svd
+from .arrays import (
+    Array,
+    ThinSVD,
+    check_arrays,
+    check_lam,
+    check_shapes,
+    norm,
+    number,
+    relative,
+    thin_svd,
+)
 
 
 class Certificate(NamedTuple):
@@ -21,7 +31,7 @@ class Certificate(NamedTuple):
     condition: float  # of the features that are trained on, at least 1
     rounding: float  # change of features with the last bits of the set, at least eps
     tolerance: float  # 50 * condition * rounding, at most the cube root of eps
-    exact: bool  # relative_error <= tolerance, and 50 * condition * eps <= 1e-2
+    exact: bool  # errors <= tolerances, and 50 * condition * eps <= 1e-2
     distance: float | None = None  # ||Phi_S - Phi_0|| / ||Phi_0||, in features
     lower_bound: float | None = None  # no exact set with as many points is nearer
     input_distance: float | None = None  # ||X_S - X_0|| / ||X_0||, in inputs
@@ -29,6 +39,8 @@ class Certificate(NamedTuple):
     scale: float | None = None  # least factor of features to reach the map's range
     label_distance: float | None = None  # from given labels; 0.0: unchanged
     float32_error: float | None = None  # relative_error when stored in float32
+    intercept_error: float | None = None  # ||b_S - b|| / (||b|| + ||mean|| ||W||)
+    intercept_tolerance: float | None = None  # tolerance, and the rounding of labels
     prediction_error: float | None = None  # of predictions on the training samples
     decisions_changed: int | None = None  # training samples that get another class
     samples: int | None = None  # training samples
@@ -170,7 +182,14 @@ def tolerance(condition: float, dtype: Any, *, constant: float = 50.0) -> float:
 
 
 def certify(
-    error: float, condition: float, dtype: Any, *, rounding: float = 0.0, **found: Any
+    error: float,
+    condition: float,
+    dtype: Any,
+    *,
+    rounding: float = 0.0,
+    intercept_error: float | None = None,
+    intercept_rounding: float = 0.0,
+    **found: Any,
 ) -> Certificate:
     """The rule by which a set is called exact, the same for every kind of set.
 
@@ -186,6 +205,10 @@ def certify(
         Relative change of the features when the stored numbers move by their last bit,
         as measured by the caller where a map stands between them; at least eps of the
         dtype.
+    intercept_error, intercept_rounding : float, optional
+        Error of the intercept that training gave, and its change with the last bits of
+        the labels: an intercept is judged by itself, so that neither excuses an error
+        of the other.
     found : float
         Other fields of the certificate.
 
@@ -207,9 +230,32 @@ def certify(
     noise = tolerance(condition, dtype)
     eps = tolerance(1.0, dtype, constant=1.0)
     rounding = max(rounding, eps)
-    allowed = min(50.0 * condition * rounding, eps ** (1 / 3))
+    most = eps ** (1 / 3)
+    allowed = min(50.0 * condition * rounding, most)
     exact = bool(error <= allowed and noise <= 1e-2)
+    if intercept_error is not None:
+        allowed_b = min(allowed + 50.0 * intercept_rounding, most)
+        exact = exact and bool(intercept_error <= allowed_b)
+        found |= {"intercept_error": intercept_error, "intercept_tolerance": allowed_b}
     return Certificate(error, condition, rounding, allowed, exact, **found)
+
+
+def residual_factor(svd: ThinSVD, residual: Array, lam_S: float, W: Array) -> float:
+    """How many times more than ``condition * eps`` rounding in the features costs,
+    where labels are not those of the formula.
+
+    ``1 + t_min ||R|| / (lam_S ||W||)``, R = Y_S - Phi_S W the `residual`: training is
+    ``W = Phi_S^T R / lam_S``, so that a change E of the features adds ``E^T R / lam_S``
+    to it. Inside the range of the features, and at ``lam_S = 0``, the smallest squared
+    singular value, t_min^2, takes the place of a smaller lam_S. At most 2 for the
+    labels of `distill.labels`.
+    """
+    if not svd.rank:
+        return 1.0
+    t_min = number(svd.s[-1])
+    outside = lam_S > 0 and residual.shape[0] > svd.rank
+    floor = lam_S if outside else max(lam_S, t_min**2)
+    return 1.0 + t_min * relative(residual, W) / floor
 
 
 def verify(

@@ -29,10 +29,10 @@ from .arrays import (
     warn_dropped,
 )  # fmt: skip
 from .distill import features
+from .measure import certify, residual_factor
 
-# Defaults by bits of the dtype: condition number of features, error of what is trained
+# Default by bits of the dtype: the largest condition number of the features
 MAX_CONDITION = {64: 1e6, 32: 1e3}
-MAX_ERROR = {64: 1e-10, 32: 1e-3}
 
 
 def nearest(
@@ -217,8 +217,6 @@ def nearest_pseudoinverse(
     W: Array,
     Y_S: Array,
     lam_S: float = 0.0,
-    *,
-    max_error: float | None = None,
 ) -> Array:
     """Features whose regularised *pseudo-inverse* is nearest to that of `Phi_0`.
 
@@ -237,10 +235,6 @@ def nearest_pseudoinverse(
     lam_S : float
         Regularisation that will be used to train on the distilled set, at most ``1 / (4
         ||D||_2^2)``.
-    max_error : float, optional
-        Relative error of the retrained model above which the result is refused.
-        Default: 1e-10 in float64, 1e-3 in float32. Retraining is tried by the SVD and,
-        where `lam_S` is not negligible, by solving the linear system.
 
     Returns
     -------
@@ -249,9 +243,10 @@ def nearest_pseudoinverse(
     Raises
     ------
     ValueError
-        As `distill.features`, and when training on the result misses `W` by more than
-        `max_error`: near 1,000 images of Fashion-MNIST with one-hot labels changing the
-        last bit of the features changes the retrained model by 1e-5.
+        As `distill.features`, and when training on the result, by the SVD or, where
+        `lam_S` is not negligible in it, by the linear system, misses `W` by more than
+        `measure.certify` allows: near 1,000 images of Fashion-MNIST with one-hot labels
+        changing the last bit of the features changes the retrained model by 1e-5.
 
     Notes
     -----
@@ -271,7 +266,7 @@ def nearest_pseudoinverse(
     lam_S = check_lam(lam_S, "lam_S")
     Z = thin_svd(Phi_0).pinv(lam_S)  # of what is rounding the larger root is huge
     Phi_S = features(W, Y_S, lam_S, Z=Z)
-    _check_trained(Phi_S, Y_S, lam_S, W, max_error)
+    _check_trained(Phi_S, Y_S, lam_S, W)
     return Phi_S
 
 
@@ -497,28 +492,26 @@ def _check_determined(Phi_S: Array, W: Array, r: int, limit: float) -> None:
         )
 
 
-def _check_trained(
-    Phi_S: Array, Y_S: Array, lam_S: float, W: Array, max_error: float | None
-) -> None:
+def _check_trained(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> None:
     """Refuse a set that does not train W: by the SVD, and by the linear system where
     lam_S is not negligible in it.
     """
     xp = array_namespace(W)
-    (m, p), bits = Phi_S.shape, xp.finfo(W.dtype).bits
-    most = MAX_ERROR[bits] if max_error is None else check_lam(max_error, "max_error")
-    svd = thin_svd(Phi_S)
+    m, p = Phi_S.shape
+    svd, dual = thin_svd(Phi_S), m <= p
     W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     error = relative(W_S - W, W)
-    dual = m <= p
     K = Phi_S @ Phi_S.mT if dual else Phi_S.mT @ Phi_S
     if lam_S > max(K.shape) * eps_of(K) * number(xp.linalg.trace(K)):
         eye = xp.eye(K.shape[0], dtype=K.dtype, device=device(K))
         W_S = xp.linalg.solve(K + lam_S * eye, Y_S if dual else Phi_S.mT @ Y_S)
         error = max(error, relative((Phi_S.mT @ W_S if dual else W_S) - W, W))
-    if error > most:
+    rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
+    found = certify(error, svd.condition, Phi_S, rounding=rounding)
+    if not found.exact:
         raise ValueError(
-            f"training on these features misses W by {error:.3g} of its norm (at most "
-            f"{most:.2g} is allowed): their condition number is {svd.condition:.3g} "
-            f"and their norm {norm(Phi_S):.3g}; take nearest, other labels, or raise "
-            "max_error"
+            f"training on these features misses W by {found.relative_error:.3g} of its "
+            f"norm (at most {found.tolerance:.2g} is allowed): their condition number "
+            f"is {found.condition:.3g} and their norm {norm(Phi_S):.3g}; take nearest, "
+            "or other labels"
         )

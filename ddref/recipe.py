@@ -26,7 +26,7 @@ from .arrays import (
 from .distill import features, labels, largest_lam, minimal_points
 from .gauge import orthonormal
 from .measure import Certificate, certify, relative_error, verify
-from .nearest import nearest, nearest_given_labels, nearest_pseudoinverse
+from .nearest import nearest, nearest_given_labels
 
 
 class DistilledInputs(NamedTuple):
@@ -150,7 +150,7 @@ def distill(
         limits = _limits(W, max_condition, goal, dtype)
         found, c = _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype)
     if not found.certificate.exact:
-        raise ValueError(_why_not_exact(found))
+        raise ValueError(_why_not_exact(found, lam_S))
     certificate = found.certificate._replace(scale=c)
     if near is not None:
         certificate = certificate._replace(
@@ -176,7 +176,7 @@ def _set_near(phi, W, b, near, lam_S, limits, goal, like, dtype):
                 Phi_S = _features_near(Phi_0, W, b, bearable)
                 X_S, c = _inputs(phi, Phi_S, near, b, None, dtype)
         found = _with_free_labels(phi, X_S, W, b, lam_S, dtype)
-        error = max(found.certificate.relative_error, _missed(phi, found, W, b, like))
+        error = max(_largest_error(found), _missed(phi, found, W, b, like))
         if not found.certificate.exact:
             error = float("inf")
         if error < least or best is None:
@@ -205,8 +205,8 @@ def _features_for_labels(W, Y_S, lam_S, Phi_0, max_condition):
         return features(W, Y_S, lam_S, Z=_free_part(W, Y_S))
     if lam_S == 0:
         return nearest_given_labels(Phi_0, W, Y_S, max_condition=max_condition)
-    # judged at the end, on the inputs found
-    return nearest_pseudoinverse(Phi_0, W, Y_S, lam_S, max_error=1.0)
+    # those of nearest.nearest_pseudoinverse, judged on the inputs found
+    return features(W, Y_S, lam_S, Z=thin_svd(Phi_0).pinv(lam_S))
 
 
 def _features_near(Phi_0, W, b, max_condition):
@@ -334,9 +334,8 @@ def _with_free_labels(phi, X_S, W, b, lam_S, dtype):
         _, t = _trained_on(Phi_S, b)
         lam_S = 1e-3 * number(t[0]) * number(t[-1]) if t.shape[0] else 1.0
     Y_S = _stored(_exact_labels(Phi_S, W, b, lam_S), dtype)
-    return DistilledInputs(
-        X_S, Y_S, lam_S, _certified(phi, X_S, Y_S, lam_S, W, b, dtype)
-    )
+    certificate = certified(phi, X_S, Y_S, lam_S, W, b, dtype=dtype)
+    return DistilledInputs(X_S, Y_S, lam_S, certificate)
 
 
 def _with_given_labels(phi, X_S, W, Y_S, lam_S, dtype):
@@ -352,7 +351,7 @@ def _with_given_labels(phi, X_S, W, Y_S, lam_S, dtype):
         better = verify(Phi_S, moved, lam_S, W).relative_error < given.relative_error
         chosen = moved if better else Y_S
     chosen = _stored(chosen, dtype)
-    certificate = _certified(phi, X_S, chosen, lam_S, W, None, dtype)
+    certificate = certified(phi, X_S, chosen, lam_S, W, dtype=dtype)
     certificate = certificate._replace(label_distance=relative_error(chosen, Y_S))
     return DistilledInputs(X_S, chosen, lam_S, certificate)
 
@@ -364,33 +363,82 @@ def _exact_labels(Phi_S, W, b, lam_S):
     return with_intercept.labels(Phi_S, W, b, lam_S, span_tol=2.0)
 
 
-def _certified(phi, X_S, Y_S, lam_S, W, b, dtype):
-    """Certificate of the set as it is stored."""
+def certified(
+    phi: Any,
+    X_S: Array,
+    Y_S: Array,
+    lam_S: float,
+    W: Array,
+    b: Array | None = None,
+    *,
+    dtype: str | None = None,
+    data_condition: float = 0.0,
+) -> Certificate:
+    """Certificate of inputs and labels as they are stored, by training on them.
+
+    Parameters
+    ----------
+    phi : callable
+        Feature map, from (m, d) to (m, p).
+    X_S, Y_S : array (m, d), array (m, k)
+        The set.
+    lam_S : float
+        Regularisation of the training on it.
+    W, b : array (p, k), array (1, k)
+        The model; without `b` training has no intercept.
+    dtype : {"float64", "float32"}, optional
+        What the set is stored in. Default: the dtype of `X_S`.
+    data_condition : float
+        Condition number of the training that gave `W`, where its rounding counts too:
+        for a model trained anew on the data, not the one that was distilled.
+
+    Returns
+    -------
+    Certificate
+        See `measure.certify`. `rounding` adds up the change of the features with the
+        last bits of `X_S`, measured, and that of the model with those of `Y_S`.
+
+    Notes
+    -----
+    Book: eq-recipe-certificate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X_S, W = np.array([[1.0], [3.0]]), np.array([[2.0]])
+    >>> certified(np.tanh, X_S, np.tanh(X_S) @ W, 0.0, W).exact
+    True
+    """
     Phi_S, eps = phi(X_S), _eps(X_S, dtype)
     condition, t = _trained_on(Phi_S, b)
     rounding = _feature_rounding(phi, X_S, Phi_S, eps)
-    rounding = max(rounding, eps)
+    rounding = max(rounding, eps) + eps_of(W) * data_condition / condition
     if t.shape[0] and norm(W):  # and what the last bits of the labels do to W
         gain = number(array_namespace(t).max(1 / (t + lam_S / t)))
         rounding = rounding + eps * norm(Y_S) * gain / (condition * norm(W))
+    error, error_b, size = _errors(Phi_S, Y_S, lam_S, W, b)
     return certify(
-        _error(Phi_S, Y_S, lam_S, W, b),
+        error,
         condition,
         X_S if dtype is None else dtype,
         rounding=rounding,
+        intercept_error=error_b,
+        intercept_rounding=eps * norm(Y_S) / Y_S.shape[0] ** 0.5 / size,
         largest_input=number(array_namespace(X_S).max(abs(X_S))),
         float32_error=_error_in_float32(phi, X_S, Y_S, lam_S, W, b),
     )
 
 
-def _error(Phi_S, Y_S, lam_S, W, b):
-    """Relative error of the model that the set trains: of W, or of b where larger."""
+def _errors(Phi_S, Y_S, lam_S, W, b):
+    """Relative errors of the model that the set trains: of W, and of the intercept;
+    and what the latter is relative to.
+    """
     if b is None:
-        return verify(Phi_S, Y_S, lam_S, W).relative_error
+        return verify(Phi_S, Y_S, lam_S, W).relative_error, None, 1.0
     W_S, b_S = with_intercept.fit(Phi_S, Y_S, lam_S)
     mean = array_namespace(Phi_S).mean(Phi_S, axis=0, keepdims=True)
-    size = norm(b) + norm(mean) * norm(W)  # b is what is left of their difference
-    return max(relative_error(W_S, W), norm(b_S - b) / (size or 1.0))
+    size = norm(b) + norm(mean) * norm(W) or 1.0  # b is what is left of a difference
+    return relative_error(W_S, W), norm(b_S - b) / size, size
 
 
 def _error_in_float32(phi, X_S, Y_S, lam_S, W, b):
@@ -398,7 +446,13 @@ def _error_in_float32(phi, X_S, Y_S, lam_S, W, b):
         X_32, Y_32 = _stored(X_S, "float32"), _stored(Y_S, "float32")
     except ValueError:
         return float("inf")
-    return _error(phi(X_32), Y_32, lam_S, W, b)
+    error, error_b, _ = _errors(phi(X_32), Y_32, lam_S, W, b)
+    return max(error, error_b or 0.0)
+
+
+def _largest_error(found):
+    certificate = found.certificate
+    return max(certificate.relative_error, certificate.intercept_error or 0.0)
 
 
 def _trained_on(Phi_S, b):
@@ -434,17 +488,26 @@ def _feature_rounding(phi, X_S, Phi_S, eps):
     return max(changes)
 
 
-def _why_not_exact(found):
+def _why_not_exact(found, lam_S):
     certificate = found.certificate
+    way = (
+        "use a better conditioned map (orthogonal weights, fewer layers), columns of "
+        "one scale (scaling='columns' of the estimators), float64, other points, or "
+        "with near a smaller max_condition"
+    )
+    if lam_S:
+        way = f"leave lam_S = {lam_S:.3g} out, or {way}"
+    error_b = ""
+    if certificate.intercept_error is not None:
+        error_b = f" and {certificate.intercept_error:.3g} from b"
+        error_b += f" ({certificate.intercept_tolerance:.2g} allowed)"
     return (
         f"the set found is not exact: training on it gives a model "
-        f"{certificate.relative_error:.3g} away from W, more than the "
-        f"{certificate.tolerance:.2g} allowed. Rounding X_S (entries up to "
+        f"{certificate.relative_error:.3g} away from W "
+        f"({certificate.tolerance:.2g} allowed){error_b}. Rounding X_S (entries up to "
         f"{certificate.largest_input:.3g}) changes its features by "
         f"{certificate.rounding:.2g}, their condition number is "
-        f"{certificate.condition:.3g}; use a better conditioned map (orthogonal "
-        "weights, fewer layers), columns of one scale (scaling='columns' of the "
-        "estimators), float64, other points, or with near a smaller max_condition"
+        f"{certificate.condition:.3g}; {way}"
     )
 
 

@@ -40,7 +40,7 @@ class Spectrum(NamedTuple):
     VtB: Array  # (q, k), V^T Phi^T Y
     squares: Array  # (q,), squared norms of the rows of U^T Y; 0 where not known
     rest: float  # ||Y - U U^T Y||^2: no model explains it
-    n: int  # samples, 0 where not told
+    n: float  # samples, or the sum of their weights; 0 where not told
     dof: int  # degrees of freedom that an unpenalised intercept has taken: 0 or 1
     cut: float  # values of w up to here are rounding, and are left out ...
     least: float  # ... where lam = 0 or lam is below this
@@ -222,7 +222,7 @@ def gcv(spectrum: Spectrum, lams: Iterable[float]) -> list[float]:
 
 
 def leave_one_out(
-    spectrum: Spectrum, lams: Iterable[float], rows: Iterable[tuple[Array, Array]]
+    spectrum: Spectrum, lams: Iterable[float], rows: Iterable[tuple[Array, ...]]
 ) -> list[float]:
     """Leave-one-out error for each of `lams`, exact: the mean over samples of squared
     errors summed over targets, each of the model that was trained on all others.
@@ -233,7 +233,9 @@ def leave_one_out(
     lams : sequence of float
     rows : iterable of (Phi, Y)
         All the samples again, in batches of any size; with an intercept minus the
-        means that were subtracted before. For arrays at hand ``[(Phi, Y)]``.
+        means that were subtracted before. For arrays at hand ``[(Phi, Y)]``. With
+        weights (rows times their roots) and an intercept (Phi, Y, what it takes of the
+        leverage (n, 1): the weight over the sum of all).
 
     Returns
     -------
@@ -260,10 +262,11 @@ def leave_one_out(
     xp, V, n = array_namespace(spectrum.w), spectrum.V, spectrum.n
     each = gains(spectrum, check_lams(lams))
     scores, seen = [0.0] * len(each), 0
-    for Phi, Y in rows:
+    for Phi, Y, *shares in rows:
         Z = xp.astype(Phi, V.dtype) @ V
         Y = xp.astype(Y, V.dtype)
-        free = 1 - spectrum.dof / n - (Z * Z) @ xp.stack(each, axis=1)
+        taken = shares[0] if shares else spectrum.dof / n
+        free = 1 - taken - (Z * Z) @ xp.stack(each, axis=1)
         for i, g in enumerate(each):
             errors = (Y - Z @ (g[:, None] * spectrum.VtB)) / free[:, i : i + 1]
             defined = bool(xp.all(free[:, i] > 1e3 * spectrum.rounding))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import conditioned, error, refit
-from ddref import distill, measure
+from ddref import arrays, distill, measure
 
 
 def test_relative_error_by_hand_and_its_direction(nx):
@@ -117,3 +117,30 @@ ONES = np.ones((3, 2))
 def test_bad_input_is_refused_by_name(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_an_intercept_and_the_matrix_are_judged_each_by_itself():
+    """Large labels move the intercept by their last bits: that excuses its error, and none of W."""
+    allowed = measure.tolerance(10.0, "float64")
+    fine = measure.certify(1e-14, 10.0, "float64", intercept_error=1e-10, intercept_rounding=1e-11)
+    assert fine.exact and fine.tolerance == allowed and fine.intercept_tolerance == allowed + 50 * 1e-11
+    assert not measure.certify(1e-10, 10.0, "float64", intercept_error=1e-10, intercept_rounding=1e-11).exact
+    assert not measure.certify(1e-14, 10.0, "float64", intercept_error=1e-9, intercept_rounding=1e-11).exact
+    assert not measure.certify(1e-14, 10.0, "float64", intercept_error=1e-5, intercept_rounding=1.0).exact  # the cap
+    assert measure.certify(1e-14, 10.0, "float64").intercept_error is None
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1e-3, 10.0])
+def test_labels_outside_the_range_cost_what_the_factor_says(rng, lam_S):
+    """Features changed at random by 1e-8 change W by at most that times condition times the factor, and not far less."""
+    W = conditioned(rng, 9, 2, 3)
+    Phi_S = conditioned(rng, 12, 9, 20)
+    for Y_S in (Phi_S @ W, Phi_S @ W + 5 * rng.normal(size=(12, 2))):
+        svd = arrays.thin_svd(Phi_S)
+        W_S = refit(Phi_S, Y_S, lam_S)[0]
+        factor = measure.residual_factor(svd, Y_S - Phi_S @ W_S, lam_S, W_S)
+        E = rng.normal(size=(200, 12, 9))
+        E *= 1e-8 * svd.s[0] / np.linalg.norm(E, axis=(1, 2), ord=2)[:, None, None]
+        moved = max(error(refit(Phi_S + change, Y_S, lam_S)[0], W_S) for change in E) / 1e-8
+        assert svd.condition * factor / 200 < moved <= svd.condition * factor
+        assert factor <= 2 or np.linalg.norm(Y_S - Phi_S @ W) > 1

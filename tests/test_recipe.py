@@ -100,6 +100,8 @@ def test_labels_follow_the_recovered_features_not_the_wanted_ones(rng):
     assert error(refit(Sloppy(A)(X_S), Y_S, lam_S)[0], W) < tolerance(certificate.condition, "float64")
     with pytest.raises(ValueError, match="the set found is not exact: training on it gives a model 0.00.* away from W"):
         recipe.distill(Sloppy(A), W, near=rng.normal(size=(K + 3, D)))  # the rows no longer span W
+    with pytest.raises(ValueError, match="leave lam_S = 5 out, or use a better conditioned map"):
+        recipe.distill(Sloppy(A), W, near=rng.normal(size=(K + 3, D)), lam_S=5.0)
 
 
 def test_any_object_with_the_protocol_will_do(nx, rng):
@@ -199,8 +201,21 @@ def test_an_error_within_what_rounding_explains_is_no_excuse_above_the_cube_root
     assert 1e-13 < certificate.relative_error < 1e-6 and certificate.float32_error > 5e-3
     W_32 = torch.tensor(W, dtype=torch.float32)
     phi_32 = maps.leaky_relu_network([60] * 4, seed=2, weights="gaussian", like=W_32)
-    with pytest.raises(ValueError, match=r"is not exact: .* away from W, more than the 0.0049 allowed. Rounding X_S"):
+    with pytest.raises(ValueError, match=r"is not exact: .* away from W \(0.0049 allowed\). Rounding X_S"):
         recipe.distill(phi_32, W_32)
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1.0, 1e3, 1e6])
+def test_a_large_lam_s_with_an_intercept_is_exact_each_part_to_its_own_digits(rng, lam_S):
+    """Labels grow with lam_S, and their last bits with them: they move the intercept, and not W."""
+    W, b = conditioned(rng, 8, 2, 3), rng.normal(size=(1, 2))
+    X_S, Y_S, _, certificate = recipe.distill(maps.Identity(), W, m=4, lam_S=lam_S, intercept=b)
+    mean, mean_Y = X_S.mean(axis=0), Y_S.mean(axis=0)
+    W_S = refit(X_S - mean, Y_S - mean_Y, lam_S)[0]
+    assert error(W_S, W) <= certificate.tolerance <= 200 * certificate.condition * 2.0**-52
+    size = np.linalg.norm(b) + np.linalg.norm(mean) * np.linalg.norm(W)
+    assert np.linalg.norm(mean_Y - mean @ W_S - b) / size <= certificate.intercept_tolerance
+    assert (certificate.intercept_tolerance > 100 * certificate.tolerance) == (lam_S > 1e2)
 
 
 @st.composite

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import files
+from ..measure import Certificate
 from .inputs import shortened, targets_of
 
 
@@ -76,6 +77,18 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
     if changed is not None and samples is not None:
         lines["decisions changed"] = f"{changed} of {samples:,} training samples"
     return lines
+
+
+def errors(certificate: Certificate) -> str:
+    """Lines about the errors of a set that was trained on, and what is allowed."""
+    error, allowed = certificate.relative_error, certificate.tolerance
+    lines = [f"relative error         {error:.2e} (exact: at most {allowed:.1e})"]
+    error, allowed = certificate.intercept_error, certificate.intercept_tolerance
+    if error is not None:
+        lines.append(
+            f"of the intercept       {error:.2e} (exact: at most {allowed:.1e})"
+        )
+    return "\n".join(lines)
 
 
 def comparison(

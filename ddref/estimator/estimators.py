@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,16 @@ import numpy as np
 from array_api_compat import array_namespace
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import (
+    _check_feature_names_in,
+    check_array,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
-from .. import files, intercept, recipe
+from .. import files, intercept, krr, recipe
 from ..arrays import Array, check_lam, norm
 from ..datasets import one_hot
 from ..distill import minimal_points
@@ -22,14 +29,24 @@ from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..tables.encoder import TableEncoder
+from ..tables.frames import as_frame, is_frame
+from ..tables.text import shown
 from .images import Images, displayed
-from .points import noise, samples_to_start_from
+from .points import noise, samples_to_start_from, some_rows
+from .sparse import SparseTraining
 from .training import Training, by_validation, trained
+from .weights import (
+    checked_weights,
+    column_deviations,
+    column_means,
+    present,
+    with_class_weight,
+)
 
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
-SOME = 8192  # rows on which predictions are compared on the way
 
 
 class ScaledMap:
@@ -74,8 +91,8 @@ class Distiller(BaseEstimator):
         layer of width d. Features of an encoder of your own: pass them as X.
     lam : float, sequence of float or "auto"
         Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
-        `Ridge`). Of several values `select` chooses; "auto" are 25 values from 1e-10 to
-        100 times the largest eigenvalue of the features.
+        `Ridge`), the same for all targets. Of several values `select` chooses; "auto"
+        are 25 values from 1e-10 to 100 times the largest eigenvalue of the features.
     select : {"gcv", "loo", "validation"}
         Generalised cross-validation, exact leave-one-out (both: squared error), or a
         fifth of the samples held out (squared error, or errors of classification). The
@@ -107,6 +124,9 @@ class Distiller(BaseEstimator):
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
         NumPy.
+    missing : {None, "mean"}
+        Of a data frame: missing values are refused, or numbers get the mean of their
+        column, and words have "missing" as one more word.
 
     Attributes
     ----------
@@ -128,6 +148,9 @@ class Distiller(BaseEstimator):
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
         Where lam was chosen: the values tried and their scores, smaller is better.
+    table_ : TableEncoder of ddref.tables, or None
+        How rows of a data frame became numbers: words one-hot, dates days, identifiers
+        left out. `predict` does the same, and takes columns by their names.
     feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
 
     Raises
@@ -143,7 +166,8 @@ class Distiller(BaseEstimator):
     Book: thm-intercept, thm-nearest, eq-certificate. The certificate is for the arrays
     as returned, after scaling is undone and after rounding to `dtype`. Where rounding
     could cost more than 2e-10 (2e-5 in float32), a better conditioned set, a little
-    farther from the samples, is taken.
+    farther from the samples, is taken. X may be a sparse matrix of SciPy where there is
+    neither a feature map nor scaling: sums over it are formed without a dense copy.
 
     Examples
     --------
@@ -169,6 +193,7 @@ class Distiller(BaseEstimator):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -187,18 +212,98 @@ class Distiller(BaseEstimator):
         self.random_state = random_state
         self.dtype = dtype
         self.device = device
+        self.missing = missing
 
     # -------------------------------------------------------------------------- fitting
 
-    def _distil(self, X, Y, y):
-        """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None."""
+    def _forget(self):
+        """Attributes of an earlier fit go."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def _validated(self, X, y, **options):
+        """X (n, d) in float64, and y. Sparse rows stay sparse where there are many of
+        them, and are refused where what is asked for makes them dense.
+        """
+        if hasattr(X, "toarray") and self._dense_for():
+            raise TypeError(
+                f"X is sparse, and {self._dense_for()} makes it dense: pass "
+                "X.toarray() (or scale with sklearn's MaxAbsScaler, which keeps zeros)"
+            )
+        X, y = validate_data(
+            self,
+            self._matrix(X),
+            y,
+            accept_sparse="csr",
+            dtype=np.float64,
+            multi_output=True,
+            **options,
+        )
+        self._name_columns()
+        if hasattr(X, "toarray") and math.prod(X.shape) <= krr.SMALL:
+            X = X.toarray()
+        return X, y
+
+    def _matrix(self, X):
+        """The numbers of a data frame, and in `table_` how they are made; or X."""
+        self.table_ = None
+        if not is_frame(X):
+            return X
+        X = as_frame(X)
+        encoder = TableEncoder(missing=self.missing).fit(X)
+        unnamed = not any(isinstance(name, str) for name in X.columns)
+        if encoder.plain and unnamed:
+            return X
+        self.table_ = encoder
+        for note in encoder.notes():
+            if note.startswith("left out"):
+                warnings.warn(f"columns {note}", UserWarning, stacklevel=3)
+        return encoder.transform(X)
+
+    def _name_columns(self):
+        """Columns are those of the data frame, as everywhere in scikit-learn."""
+        if self.table_ is not None:
+            self.feature_names_in_ = np.array(self.table_.names, dtype=object)
+            self.n_features_in_ = len(self.feature_names_in_)
+
+    def _later_matrix(self, X):
+        """Rows to predict: of a data frame by its names, or as the points are."""
+        if self.table_ is None:
+            kinds = False if self._dense_for() else "csr"
+            return validate_data(
+                self, X, reset=False, dtype=np.float64, accept_sparse=kinds
+            )
+        if is_frame(X):
+            return self.table_.transform(as_frame(X))
+        X = check_array(X, dtype=np.float64)
+        names = self.table_.get_feature_names_out()
+        if X.shape[1] != len(names):
+            raise ValueError(
+                f"X has {X.shape[1]} columns: pass a data frame with the columns "
+                f"{shown(self.table_.names)}, or rows of {len(names)} numbers, as the "
+                "points are"
+            )
+        return X
+
+    def _dense_for(self):
+        """The parameter for which rows have to be dense, in words; "" for none."""
+        if self.feature_map is not None:
+            return "a feature_map"
+        if self.scaling is not None:
+            return f"scaling = {self.scaling!r}, which subtracts means,"
+        return "" if self.device is None else f"device = {self.device!r}"
+
+    def _distil(self, X, Y, y, weights):
+        """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
+        weights (n,) above 0, or None.
+        """
         self._check_parameters(X)
         rng = check_random_state(self.random_state)
-        self.mean_, self.scale_ = self._scaling(X)
+        self.mean_, self.scale_ = self._scaling(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
         seeded = isinstance(self.random_state, numbers.Integral)
         self.seed_ = int(self.random_state) if seeded else None
-        self.feature_map_ = self._map(X, int(rng.randint(2**31 - 1)))
+        self.feature_map_ = self._map(X, weights, int(rng.randint(2**31 - 1)))
         self._report("features")
         Phi, Y_ = self._features(X), self._array(Y)
         if Phi.shape[0] != Y_.shape[0]:
@@ -206,9 +311,9 @@ class Distiller(BaseEstimator):
                 f"the feature map gave {Phi.shape[0]} rows for {Y_.shape[0]} samples"
             )
         self._report("statistics")
-        W, b = self._train(Phi, Y_, y, rng)
+        W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
-        X_0, m = self._start(rng, X, Y, y, minimal_points(W))
+        X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
         found = recipe.distill(
             self._scaled_map(),
             W,
@@ -217,7 +322,7 @@ class Distiller(BaseEstimator):
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
-            like=Phi[:SOME, :],
+            like=some_rows(Phi),
             dtype=np.dtype(self.dtype).name,
         )
         self._report("checking")
@@ -232,7 +337,8 @@ class Distiller(BaseEstimator):
         """The certificate with what it looks like on the training samples."""
         Phi_S = self._features(_numpy(found.X_S))
         W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        xp, P, P_S = array_namespace(Phi), Phi @ W + b, Phi @ W_S + b_S
+        P, P_S = Phi @ W + b, Phi @ W_S + b_S
+        xp = array_namespace(P)
         changed = xp.argmax(P, axis=1) != xp.argmax(P_S, axis=1)
         certificate = found.certificate._replace(
             prediction_error=relative_error(P_S, P),
@@ -263,6 +369,7 @@ class Distiller(BaseEstimator):
         choices = {
             "scaling": (None, "columns", "global"),
             "select": ("gcv", "loo", "validation"),
+            "missing": (None, "mean"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -290,25 +397,30 @@ class Distiller(BaseEstimator):
             )
         self.image_shape_ = shape
 
-    def _scaling(self, X):
+    def _scaling(self, X, weights):
         """What is subtracted from each column, and what each is divided by."""
         if self.scaling is None:
             return np.zeros(X.shape[1]), np.ones(X.shape[1])
         if self.scaling == "global":
-            mean, std = float(X.mean()), float(X.std())
+            each = None if weights is None else np.repeat(weights, X.shape[1])
+            mean, std = (
+                column_means(X.ravel(), each),
+                column_deviations(X.ravel(), each),
+            )
             std = std if np.ptp(X) > 0 and std > 0 else 1.0
             return np.full(X.shape[1], mean), np.full(X.shape[1], std)
-        std = X.std(axis=0)  # a constant column is divided by 1
-        varies = (np.ptp(X, axis=0) > 0) & (std > 0)
-        return X.mean(axis=0), np.where(varies, std, 1.0)
+        means, stds = column_means(X, weights), column_deviations(X, weights)
+        varies = (np.ptp(X, axis=0) > 0) & (stds > 0)
+        return means, np.where(varies, stds, 1.0)  # a constant column is divided by 1
 
-    def _map(self, X, seed):
+    def _map(self, X, weights, seed):
         """The feature map to use; of the strings, the ones described above."""
         phi, d = self.feature_map, X.shape[1]
         if isinstance(phi, str):
             like = None if self.device is None else self._array(np.zeros((1, 1)))
             if phi == "fourier":  # the bandwidth: mean squared distance of two samples
-                spread = 2 * float((X.var(axis=0) / self.scale_**2).sum())
+                deviations = column_deviations(X, weights) / self.scale_
+                spread = 2 * float((deviations**2).sum())
                 bandwidth = math.sqrt(spread) or 1.0
                 return orthogonal_features(d, d, bandwidth, seed=seed, like=like)
             if phi == "network":
@@ -336,7 +448,7 @@ class Distiller(BaseEstimator):
 
     def _features(self, X):
         """Features of rows of X, in the library and on the device of the algebra."""
-        A = self._array(X)
+        A = X if hasattr(X, "toarray") else self._array(X)
         if self.feature_map_ is None and self.scaling is None:
             return A  # large data are not copied
         try:
@@ -357,25 +469,28 @@ class Distiller(BaseEstimator):
             self.device
         )
 
-    def _train(self, Phi, Y, y, rng):
+    def _train(self, Phi, Y, y, weights, rng):
         """Ridge regression: W (p, k) and b (1, k); chooses lam where several are
         given.
         """
-        model = Training(Phi, Y, self.fit_intercept, self._report)
+        train = SparseTraining if hasattr(Phi, "toarray") else Training
+        model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
             return model.fit(self.lam_, classes=y is not None)
         self.lams_ = self._grid(model)
         if self.select == "validation":
             self.lam_scores_ = by_validation(
-                Phi, Y, y, self.lams_, self.fit_intercept, rng
+                Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train
             )
         else:
             self.lam_scores_ = model.scores(self.lams_, self.select)
         if not np.isfinite(self.lam_scores_).any():
+            weighed = "" if weights is None else f", weights sum to {weights.sum():g}"
             raise ValueError(
-                f"{self.select} has no finite score for any of lam = {self.lams_}; "
-                "use larger values"
+                f"{self.select} has no finite score for any of {len(self.lams_)} "
+                f"values of lam up to {self.lams_.max():g} (n_samples = {Phi.shape[0]}"
+                f"{weighed}): the models fit every sample; use larger values"
             )
         best = self.lams_[self.lam_scores_ == self.lam_scores_.min()]
         self.lam_ = float(best.max())
@@ -389,12 +504,19 @@ class Distiller(BaseEstimator):
                     "'auto'"
                 )
             return model.grid()
+        shape = np.shape(self.lam)
+        if len(shape) > 1:
+            raise ValueError(
+                f"lam has shape {shape}: it is one value for all targets, or a "
+                "sequence of values of which one is chosen; for one value a target fit "
+                "an estimator for each"
+            )
         lams = np.array([check_lam(lam) for lam in self.lam])
         if not len(lams):
             raise ValueError("lam is an empty sequence")
         return lams
 
-    def _start(self, rng, X, Y, y, rank):
+    def _start(self, rng, X, Y, y, weights, rank):
         """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points(X)
@@ -417,9 +539,8 @@ class Distiller(BaseEstimator):
         if self.init == "orthonormal":
             return None, m
         if self.init == "noise":
-            return noise(
-                rng, X, self.scale_ if self.scaling is not None else None, m
-            ), m
+            scale = None if self.scaling is None else self.scale_
+            return noise(rng, X, scale, m, weights), m
         return samples_to_start_from(rng, X, Y, y, m), m
 
     def _own_points(self, X):
@@ -436,10 +557,9 @@ class Distiller(BaseEstimator):
     def _scores(self, X):
         """Predictions (n, k) of the model."""
         check_is_fitted(self, "X_distilled_")
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return _numpy(self._features(X)) @ np.atleast_2d(self.coef_).T + np.atleast_1d(
-            self.intercept_
-        )
+        X = self._later_matrix(X)
+        W, b = np.atleast_2d(self.coef_).T, np.atleast_1d(self.intercept_)
+        return _numpy(self._features(X)) @ W + b
 
     def transform_distilled(self) -> np.ndarray:
         """The rows (m, p) that ridge regression is trained on.
@@ -454,6 +574,19 @@ class Distiller(BaseEstimator):
         if self.feature_map_ is None and self.scaling is None:
             return self.X_distilled_
         return _numpy(self._features(self.X_distilled_))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of `transform_distilled`: those of X, or those of the
+        features where there is a feature map.
+        """
+        check_is_fitted(self, "X_distilled_")
+        if self.feature_map_ is None:
+            if self.table_ is not None:
+                return self.table_.get_feature_names_out()
+            return _check_feature_names_in(self, input_features)
+        name = type(self).__name__.lower()
+        count = np.atleast_2d(self.coef_).shape[1]
+        return np.array([f"{name}{i}" for i in range(count)], dtype=object)
 
     def as_images(
         self,
@@ -508,6 +641,13 @@ class Distiller(BaseEstimator):
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
+        if getattr(self, "multilabel_", False):
+            warnings.warn(
+                "a file has one class a sample, or targets: the labels are saved as "
+                "targets of 0 and 1, each present where its prediction is above 0.5",
+                stacklevel=3,
+            )
+            classes = class_names = None
         if classes is not None and class_names is None:
             class_names = [str(c) for c in classes]
         Y_S = self.y_distilled_
@@ -527,11 +667,17 @@ class Distiller(BaseEstimator):
             classes=None if classes is None else np.asarray(classes),
             class_names=None if classes is None else tuple(map(str, class_names)),
             seed=self.seed_,
+            table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
                 for name, value in self.certificate_._asdict().items()
             },
         )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self._dense_for()
+        return tags
 
     def _report(self, stage, done=None, total=None):
         """Called at each stage of a fit, with how far it is; the command shows it."""
@@ -559,13 +705,16 @@ class DistilledRidge(RegressorMixin, Distiller):
     True
     """
 
-    def fit(self, X: Any, y: Any) -> "DistilledRidge":
-        """Train on X (n, d) and y (n,) or (n, k), and distil."""
-        X, y = validate_data(
-            self, X, y, dtype=np.float64, y_numeric=True, multi_output=True
-        )
-        y = np.asarray(y, dtype=np.float64)
-        self._distil(X, y.reshape(len(y), -1), None)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DistilledRidge":
+        """Train on X (n, d) and y (n,) or (n, k), and distil.
+
+        `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
+        """
+        self._forget()
+        X, y = self._validated(X, y, y_numeric=True)
+        weights = checked_weights(sample_weight, X.shape[0])
+        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
+        self._distil(X, y.reshape(len(y), -1), None, weights)
         if y.ndim == 1:
             self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
             self.y_distilled_ = self.y_distilled_[:, 0]
@@ -585,7 +734,20 @@ class DistilledRidge(RegressorMixin, Distiller):
 class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     """Classes by ridge regression on one-hot targets, and an exact distilled set.
 
-    Parameters and attributes: `Distiller`.
+    Parameters and attributes: `Distiller`, and
+
+    Parameters
+    ----------
+    class_weight : dict or "balanced", optional
+        What the samples of each class count, times `sample_weight`: by class, or n /
+        (classes * samples of the class). Default: 1.
+
+    Attributes
+    ----------
+    multilabel_ : bool
+        Whether y was an indicator matrix (n, k), each entry 0 or 1: then every column
+        is a target of its own, present where its score is above 0.5, and `classes_`
+        are 0 to k - 1.
 
     Notes
     -----
@@ -600,28 +762,126 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     ((3, 4), True)
     """
 
-    def fit(self, X: Any, y: Any) -> "DistilledRidgeClassifier":
-        """Train on X (n, d) and the classes y (n,), numbers or words, and distil."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_, y = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"at least 2 classes are needed, y has 1 class: {self.classes_[0]!r}"
-            )
-        self._distil(X, one_hot(y, len(self.classes_)), y)
+    def __init__(
+        self,
+        n_points: int | None = None,
+        *,
+        feature_map: Any = None,
+        lam: float | Sequence[float] | str = 1.0,
+        select: str = "gcv",
+        lam_s: float | None = None,
+        init: str | np.ndarray = "real",
+        fit_intercept: bool = True,
+        scaling: str | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: Any = 0,
+        dtype: str = "float64",
+        device: str | None = None,
+        missing: str | None = None,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            n_points,
+            feature_map=feature_map,
+            lam=lam,
+            select=select,
+            lam_s=lam_s,
+            init=init,
+            fit_intercept=fit_intercept,
+            scaling=scaling,
+            image_shape=image_shape,
+            random_state=random_state,
+            dtype=dtype,
+            device=device,
+            missing=missing,
+        )
+        self.class_weight = class_weight
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Train on X (n, d) and the classes y (n,), numbers or words, and distil; or on
+        indicators y (n, k) of 0 and 1, one column a label.
+
+        `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
+        """
+        self._forget()
+        X, y = self._validated(X, y)
+        y, multilabel = _classes_or_indicators(y)
+        weights = checked_weights(sample_weight, X.shape[0])
+        X, y, weights = present(X, y, weights)
+        if multilabel:
+            self._refuse_class_weight()
+            classes, codes, Y = np.arange(y.shape[1]), None, y.astype(np.float64)
+        else:
+            weights = with_class_weight(weights, self.class_weight, y)
+            X, y, weights = present(X, y, weights)
+            classes, codes, Y = _one_hot_classes(y)
+        self.classes_, self.multilabel_ = classes, multilabel
+        self._distil(X, Y, codes, weights)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Scores (n, k); for two classes (n,), positive for the second."""
+        """Scores (n, k); for two classes (n,), positive for the second. Of indicators
+        twice the scores minus 1: positive where a label is present.
+        """
         scores = self._scores(X)
+        if self.multilabel_:
+            return 2 * scores - 1
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
-        """Classes (n,)."""
+        """Classes (n,), or indicators (n, k)."""
         scores = self._scores(X)
+        if self.multilabel_:
+            return (scores > 0.5).astype(int)
         return self.classes_[np.argmax(scores, axis=1)]
+
+    def _refuse_class_weight(self):
+        if self.class_weight is not None:
+            raise ValueError(
+                "class_weight is for classes y (n,), of which each sample has one; of "
+                "indicators (n, k) weight the samples (sample_weight)"
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _classes_or_indicators(y):
+    """Classes (n,), or indicators (n, k), and whether it is these."""
+    kind = type_of_target(y, input_name="y")
+    if kind == "multilabel-indicator":
+        y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+        if (y.sum(axis=1) == 1).all():
+            warnings.warn(
+                f"every row of y {y.shape} has one 1, as one-hot classes have: fitted "
+                "as labels, each present or not; for one class a sample pass "
+                "y.argmax(axis=1)",
+                stacklevel=3,
+            )
+        return y, True
+    check_classification_targets(y)
+    if kind == "multiclass-multioutput":
+        raise ValueError(
+            f"y has {y.shape[1]} columns of classes: fit an estimator for each, or "
+            "pass indicators (n, k) of 0 and 1 where the columns are labels"
+        )
+    return column_or_1d(y, warn=True), False
+
+
+def _one_hot_classes(y):
+    """The classes of y (n,), their numbers (n,), and one-hot rows (n, k)."""
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
+        )
+    return classes, codes, one_hot(codes, len(classes))
 
 
 def _numpy(A):
-    return A if isinstance(A, np.ndarray) else A.detach().cpu().numpy()
+    return A.detach().cpu().numpy() if hasattr(A, "detach") else A

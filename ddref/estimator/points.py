@@ -1,6 +1,20 @@
 """Where the distilled points start: samples, noise, or rows of your own."""
 
+from typing import Any
+
 import numpy as np
+
+from .weights import column_deviations, column_means
+
+SOME = 8192  # rows on which predictions are compared on the way
+ENTRIES = 1 << 25  # and values of sparse ones, which are made dense
+
+
+def some_rows(Phi: Any) -> Any:
+    """The first rows of the features, dense."""
+    if not hasattr(Phi, "toarray"):
+        return Phi[:SOME, :]
+    return Phi[: max(1, min(SOME, ENTRIES // Phi.shape[1])), :].toarray()
 
 
 def rows_by_class(rng: np.random.RandomState, y: np.ndarray, m: int) -> np.ndarray:
@@ -32,21 +46,40 @@ def samples_to_start_from(
     m: int,
 ) -> np.ndarray:
     """m samples (m, d), even over the classes y, or over the targets Y without them."""
-    if m > len(X):
+    if m > X.shape[0]:
         raise ValueError(
-            f"n_points = {m}, but there are only {len(X)} samples to start from; "
+            f"n_points = {m}, but there are only {X.shape[0]} samples to start from; "
             "use init='noise'"
         )
     rows = rows_by_class(rng, y, m) if y is not None else rows_by_target(rng, Y, m)
-    if m > 1 and not np.ptp(X[rows], axis=0).any():  # copies of one sample
-        rows[-1] = int(np.argmax(((X - X[rows[0]]) ** 2).sum(axis=1)))
-    return X[rows]
+    X_0 = _dense(X[rows])
+    if m > 1 and not np.ptp(X_0, axis=0).any():  # copies of one sample
+        X_0[-1] = _dense(X[[_farthest(X, X_0[0])]])[0]
+    return X_0
+
+
+def _farthest(X, x):
+    """The row of X that is farthest from x (d,)."""
+    if hasattr(X, "toarray"):
+        return int(np.argmax(X.multiply(X).sum(axis=1) - 2 * (X @ x)))
+    return int(np.argmax(((X - x) ** 2).sum(axis=1)))
+
+
+def _dense(X):
+    return X.toarray() if hasattr(X, "toarray") else X
 
 
 def noise(
-    rng: np.random.RandomState, X: np.ndarray, scale: np.ndarray | None, m: int
+    rng: np.random.RandomState,
+    X: np.ndarray,
+    scale: np.ndarray | None,
+    m: int,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Gaussian rows (m, d) with the columns' means and deviations, or `scale`."""
+    mean = column_means(X, weights)
     if scale is None:
-        scale = np.maximum(X.std(axis=0), 1e-3 * (X.std() or 1.0))
-    return X.mean(axis=0) + scale * rng.standard_normal((m, X.shape[1]))
+        scale = column_deviations(X, weights)
+        size = np.sqrt(np.mean(scale**2 + (mean - mean.mean()) ** 2))  # of all values
+        scale = np.maximum(scale, 1e-3 * (size or 1.0))
+    return mean + scale * rng.standard_normal((m, len(mean)))

@@ -1,9 +1,11 @@
 """Ridge regression for the estimators: few passes, and no copy of large data."""
 
+import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from .. import krr
 from ..arrays import Array, number
@@ -28,6 +30,7 @@ def trained(
     fit_intercept: bool = True,
     *,
     classes: bool = False,
+    weights: np.ndarray | None = None,
 ) -> tuple[Array, Array]:
     """The model that the estimators train: W (p, k) and b (1, k).
 
@@ -44,6 +47,8 @@ def trained(
     classes : bool
         Whether the rows of Y are one-hot: with an intercept the columns of W then sum
         to zero.
+    weights : ndarray (n,), optional
+        What each sample counts. Default: 1.
 
     Returns
     -------
@@ -65,14 +70,17 @@ def trained(
     >>> W.round(12), b.round(12)
     (array([[2.]]), array([[3.]]))
     """
-    return Training(Phi, Y, fit_intercept).fit(lam, classes=classes)
+    return Training(Phi, Y, fit_intercept, weights=weights).fit(lam, classes=classes)
 
 
 class Training:
     """Ridge regression of one data set for any lam.
 
     Small data are centred and kept, large ones are summed in chunks of centred rows.
+    With weights the means are weighted, and every centred row counts times sqrt(w).
     """
+
+    sums: Any  # G, B, yy, n
 
     def __init__(
         self,
@@ -80,50 +88,97 @@ class Training:
         Y: Array,
         centred: bool,
         report: Callable[..., None] | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
+        self._prepare(Phi, Y, centred, weights)
+        self.small = self.p > self.n or self.n * self.p <= krr.SMALL
+        if not self.small:
+            self._sum_chunks(report)
+
+    def _prepare(self, Phi, Y, centred, weights):
+        """Sizes, weights and means."""
         self.Phi, self.Y, self.centred = Phi, Y, centred
         self.n, self.p = Phi.shape
-        self.mean, self.mean_Y = 0 * Phi[:1, :], 0 * Y[:1, :]
-        if centred:
-            self.mean, self.mean_Y = _mean(Phi), _mean(Y)
-        self.small = self.p > self.n or self.n * self.p <= krr.SMALL
-        if self.small:
-            return
-        self.sums = Statistics(self.p, Y.shape[1])
-        for Phi_c, Y_c in self.chunks():
+        self.total = float(self.n) if weights is None else float(weights.sum())
+        self.roots = None if weights is None else _column(np.sqrt(weights), Y)
+        self.mean_Y = _mean(Y, self.roots) if centred else 0 * Y[:1, :]
+        self.mean = self._mean_features()
+
+    def _mean_features(self):
+        """Mean row (1, p), zero without an intercept."""
+        return _mean(self.Phi, self.roots) if self.centred else 0 * self.Phi[:1, :]
+
+    def _sum_chunks(self, report):
+        """Sums over centred rows, a few at a time."""
+        self.sums = Statistics(self.p, self.Y.shape[1])
+        for Phi_c, Y_c, *_ in self.chunks():
             self.sums.update(Phi_c, Y_c)
             if report is not None:
                 report("statistics", self.sums.n, self.n)
 
-    def chunks(self) -> Iterator[tuple[Array, Array]]:
-        """Centred features and targets, CHUNK rows at a time."""
-        for start in range(0, self.n, CHUNK):
-            rows = slice(start, min(start + CHUNK, self.n))
-            yield self.Phi[rows, :] - self.mean, self.Y[rows, :] - self.mean_Y
+    @property
+    def chunk(self) -> int:
+        """Rows that are centred at a time."""
+        return CHUNK
+
+    def rows(self, part: slice) -> tuple[Array, Array]:
+        """Centred features and targets of some samples, times the roots of their
+        weights.
+        """
+        Phi_c, Y_c = self.Phi[part, :] - self.mean, self.Y[part, :] - self.mean_Y
+        if self.roots is None:
+            return Phi_c, Y_c
+        return self.roots[part, :] * Phi_c, self.roots[part, :] * Y_c
+
+    def chunks(self) -> Iterator[tuple[Array, ...]]:
+        """Centred features and targets, a few rows at a time; with weights also what
+        the intercept takes of the leverage of each.
+        """
+        for start in range(0, self.n, self.chunk):
+            part = slice(start, min(start + self.chunk, self.n))
+            if self.roots is None or not self.centred:
+                yield self.rows(part)
+            else:
+                yield *self.rows(part), self.roots[part, :] ** 2 / self.total
 
     def fit(self, lam: float, *, classes: bool = False) -> tuple[Array, Array]:
         """W (p, k) and b (1, k)."""
         if self.small:
-            W = krr.fit(self.Phi - self.mean, self.Y - self.mean_Y, lam)
+            W = krr.fit(*self.rows(slice(0, self.n)), lam)
         else:
             W = solve(self.sums.G, self.sums.B, lam)
-        if (
-            classes and self.centred
-        ):  # one-hot rows sum to 1: W 1 = 0, and not to rounding
+        return self._finished(W, classes)
+
+    def _finished(self, W, classes):
+        """W (p, k) and b (1, k)."""
+        if classes and self.centred:  # one-hot rows sum to 1: W 1 = 0, not to rounding
             W = W - array_namespace(W).mean(W, axis=1, keepdims=True)
         return W, self.mean_Y - self.mean @ W
+
+    def predictions(self, Phi: Array, W: Array) -> Array:
+        """Those of a model on other rows (n, p)."""
+        return (Phi - self.mean) @ W + self.mean_Y
 
     def spectrum(self) -> Spectrum:
         """One decomposition for every lam; computed once."""
         if not hasattr(self, "_spectrum"):
             dof = int(self.centred)
             if self.small:
-                Phi_c, Y_c = self.Phi - self.mean, self.Y - self.mean_Y
-                self._spectrum = from_data(Phi_c, Y_c, dof=dof)
+                self._spectrum = from_data(*self.rows(slice(0, self.n)), dof=dof)
             else:
                 G, B, yy = self.sums.G, self.sums.B, self.sums.yy
                 self._spectrum = from_gram(G, B, n=self.n, yy=yy, dof=dof)
         return self._spectrum
+
+    def condition(self, lam: float) -> float:
+        """Condition number of the normal equations, without directions of rounding."""
+        found = self.spectrum()
+        w = found.w if lam > found.least else found.w[found.w > found.cut]
+        if not w.shape[0]:
+            return 1.0
+        xp = array_namespace(w)
+        least = number(xp.min(w)) + lam
+        return (number(xp.max(w)) + lam) / least if least > 0 else math.inf
 
     def grid(self) -> np.ndarray:
         """25 values from 1e-10 to 100 times the largest eigenvalue."""
@@ -138,9 +193,12 @@ class Training:
     def scores(self, lams: np.ndarray, select: str) -> np.ndarray:
         """Mean squared error by "gcv" or by "loo", for each lam; inf where
         undefined.
+
+        By "gcv" a sample counts as often as its weight says; "loo" leaves it out with
+        its whole weight.
         """
         if select == "gcv":
-            return np.asarray(gcv(self.spectrum(), lams))
+            return np.asarray(gcv(self.spectrum()._replace(n=self.total), lams))
         return np.asarray(leave_one_out(self.spectrum(), lams, self.chunks()))
 
 
@@ -151,9 +209,11 @@ def by_validation(
     lams: np.ndarray,
     centred: bool,
     rng: np.random.RandomState,
+    weights: np.ndarray | None = None,
+    train: Callable[..., Any] = Training,
 ) -> np.ndarray:
     """For each lam the error on a fifth of the samples, of the model of the others."""
-    xp, n = array_namespace(Phi), Phi.shape[0]
+    xp, n = array_namespace(Y), Phi.shape[0]
     order = rng.permutation(n)
     if y is not None:
         order = order[np.argsort(y[order], kind="stable")]  # every fifth of each class
@@ -164,23 +224,39 @@ def by_validation(
             f"{n} samples are too few to hold some out; use select='gcv' or 'loo'"
         )
     rest, out = (xp.asarray(np.flatnonzero(which)) for which in (~held, held))
-    model = Training(Phi[rest, :], Y[rest, :], centred)
+    weights = np.ones(n) if weights is None else weights
+    model = train(Phi[rest, :], Y[rest, :], centred, weights=weights[~held])
     scores = []
     for W in model.models(lams):
-        P = (Phi[out, :] - model.mean) @ W + model.mean_Y
+        P = model.predictions(Phi[out, :], W)
         if y is None:
-            scores.append(number(xp.mean((P - Y[out, :]) ** 2)))
+            errors = _numpy(xp.mean((P - Y[out, :]) ** 2, axis=1))
         else:
-            found = np.asarray(xp.argmax(P, axis=1))
-            scores.append(float(np.mean(found != y[held])))
+            errors = _numpy(xp.argmax(P, axis=1)) != y[held]
+        scores.append(float(np.average(errors, weights=weights[held])))
     return np.array(scores)
 
 
-def _mean(A: Array) -> Array:
+def _column(a: np.ndarray, like: Array) -> Array:
+    """A vector as a column (n, 1) beside `like`."""
+    xp = array_namespace(like)
+    return xp.asarray(a, dtype=like.dtype, device=device(like))[:, None]
+
+
+def _mean(A: Array, roots: Array | None = None) -> Array:
     """Mean row, corrected by the mean of what is left: a large mean leaves no trace."""
     xp, n = array_namespace(A), A.shape[0]
-    mean, rest = xp.mean(A, axis=0, keepdims=True), 0.0
+    weights = None if roots is None else roots**2
+    total = n if weights is None else xp.sum(weights)
+    mean = xp.mean(A, axis=0, keepdims=True)
+    rest = 0.0
     for start in range(0, n, CHUNK):
-        part = A[start : min(start + CHUNK, n), :] - mean
-        rest = rest + xp.sum(part, axis=0, keepdims=True)
-    return mean + rest / n
+        part = slice(start, min(start + CHUNK, n))
+        away = A[part, :] - mean
+        away = away if weights is None else weights[part, :] * away
+        rest = rest + xp.sum(away, axis=0, keepdims=True)
+    return mean + rest / total
+
+
+def _numpy(A: Array) -> np.ndarray:
+    return A if isinstance(A, np.ndarray) else A.detach().cpu().numpy()
