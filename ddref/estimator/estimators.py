@@ -349,7 +349,7 @@ class Distiller(BaseEstimator):
         rng = check_random_state(self.random_state)
         seeded = isinstance(self.random_state, numbers.Integral)
         self.seed_ = int(self.random_state) if seeded else None
-        self.n_features_in_ = d
+        self.n_features_in_, self.table_ = d, None
         self.mean_, self.scale_ = np.zeros(d), np.ones(d)
         self.feature_map_ = self.feature_map
         self.data_range_ = None if X is None else (float(X.min()), float(X.max()))

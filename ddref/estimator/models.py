@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array
 from .estimators import DistilledRidge, DistilledRidgeClassifier
 
 LINEAR = 1e-5  # how far predictions may be from linear ones, relative to their size
-TRAINING = ("lam", "select", "scaling", "fit_intercept", "class_weight")
+TRAINING = ("lam", "select", "scaling", "fit_intercept", "class_weight", "missing")
 
 
 class LinearModel(NamedTuple):
