@@ -23,6 +23,7 @@ from . import intercept, krr
 from .maps.written import describe, on_rows, restore
 from .maps.written import plain as plain
 from .npz import load_npz, save_npz, shortened
+from .tables import TableEncoder
 
 MAGIC, FORMAT = "ddref distilled set", 1
 ONE_HOT = (
@@ -54,6 +55,7 @@ class Saved(NamedTuple):
     seed: int | None = None
     certificate: dict[str, float | None] | None = None
     version: str = ""  # of the ddref that wrote the file
+    table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
 
 
 def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
@@ -221,6 +223,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
         "dtype": saved.X_S.dtype.name,
         "seed": saved.seed,
         "certificate": saved.certificate,
+        "table": saved.table,
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
     text = json.dumps(header, indent=1, allow_nan=False)
@@ -252,6 +255,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
         feature_map=feature_map,
         classes=arrays.pop("classes", None),
         version=header["ddref"],
+        table=header.get("table"),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
@@ -319,6 +323,7 @@ def _check(saved: Saved) -> None:
     if not isinstance(saved.version, str) or len(saved.version) > 100:
         raise ValueError(f"the version is {saved.version!r}, not a short text")
     _check_certificate(saved.certificate)
+    _check_table(saved.table, d)
     _check_map(saved, d)
 
 
@@ -414,6 +419,14 @@ def _check_certificate(certificate: Any) -> None:
         for value in certificate.values()
     ):
         raise ValueError("the certificate must be finite numbers by name")
+
+
+def _check_table(table: Any, d: int) -> None:
+    if table is None:
+        return
+    width = len(TableEncoder.from_dict(table).get_feature_names_out())
+    if width != d:
+        raise ValueError(f"the table has {width} columns of numbers, a point {d}")
 
 
 def _check_map(saved: Saved, d: int) -> None:

@@ -28,7 +28,7 @@ FLOORS = (
     {"arrays", "npz", "copying"},
     {"measure"},  # the one rule by which a set is exact
     {"distill", "nearest", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "spectrum"}
-    | {"maps", "nonsurjective", "datasets", "kip"},
+    | {"maps", "nonsurjective", "datasets", "tables", "kip"},
     {"krr", "deep_linear", "statistics", "privacy"},
     {"recipe", "files"},
     {"estimator"},
@@ -453,7 +453,7 @@ def test_the_oldest_versions_tested_are_the_lower_bounds():
     tested = dict(re.findall(r"^([\w-]+)==([\w.]+)$", text, re.MULTILINE))
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn") for entry in extras[name])]
+    wanted = [*project["dependencies"], *(entry for name in ("torch", "data", "sklearn", "tables") for entry in extras[name])]
     bounds = dict(re.fullmatch(r"([\w-]+)>=([\w.]+)", entry).groups() for entry in wanted if ">=" in entry)
     assert {name: re.sub(r"(\.0)+$", "", version) for name, version in tested.items()} == {
         name: re.sub(r"(\.0)+$", "", version) for name, version in bounds.items()

@@ -213,8 +213,8 @@ def test_a_missing_file_a_wrong_column_and_no_target_are_named(inputs, tmp_path,
     assert "y2.npy does not exist" in refused(
         capsys, "distill", inputs / "X.npy", "--targets", tmp_path / "y2.npy", *out
     )
-    (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    assert "a folder of images, or a file .npz" in refused(capsys, "distill", tmp_path / "x.parquet", *out)
+    (tmp_path / "x.mat").write_bytes(b"MATLAB")
+    assert "a folder of images, or a file .npz" in refused(capsys, "distill", tmp_path / "x.mat", *out)
     assert not (tmp_path / "o.npz").exists()
 
 
@@ -224,15 +224,16 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda t: [*t[:2], [2, "nan", "y"], *t[3:]], "line 3, column 'b': 'nan' is not a finite number"),
-        (lambda t: [*t[:2], [2, "", "y"], *t[3:]], "line 3, column 'b': '' is not a finite number"),
-        (lambda t: [*t[:2], [2, "red", "y"], *t[3:]], "column 'b': 'red' is not a finite number"),
+        (lambda t: [*t[:2], [2, "nan", "y"], *t[3:]], "missing values: b 1 of 4 rows, the first in line 3"),
+        (lambda t: [*t[:2], [2, "", "y"], *t[3:]], "missing values: b 1 of 4 rows, the first in line 3"),
+        (lambda t: [*t[:2], [2, "-inf", "y"], *t[3:]], "column 'b', line 3: '-inf' among 3 numbers"),
+        (lambda t: [*t[:2], [2, "red", "y"], *t[3:]], "column 'b', line 3: 'red' among 3 numbers"),
         (lambda t: [*t[:2], [2, 4, ""], *t[3:]], "line 3: the target 'kind' is missing"),
         (lambda t: [*t[:2], [2, "y"], *t[3:]], "line 3: 2 columns, where there should be 3"),
         (lambda t: [t[0], *[[a, b, "x"] for a, b, _ in t[1:]]], "at least 2 classes are needed, y has 1 class"),
         (lambda t: t[:1], "a line of names and no samples"),
         (lambda t: [], "is empty"),
-        (lambda t: [["b", "b", "kind"], *t[1:]], "has 2 columns 'b'"),
+        (lambda t: [["b", "b", "kind"], *t[1:]], "2 columns have 'b' (columns 0, 1, from 0)"),
         (lambda t: [[row[-1]] for row in t], "the target only"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
@@ -240,8 +241,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
 )
 def test_a_table_with_a_mistake_is_refused_with_its_place(change, words, tmp_path, capsys):
     write_csv(tmp_path / "t.csv", change(TABLE))
-    target = "b" if "2 columns 'b'" in words else "kind"
-    text = refused(capsys, "distill", tmp_path / "t.csv", "--target", target, "--out", tmp_path / "o.npz")
+    text = refused(capsys, "distill", tmp_path / "t.csv", "--target", "kind", "--out", tmp_path / "o.npz")
     assert words in text and not (tmp_path / "o.npz").exists()
 
 

@@ -14,7 +14,15 @@ import numpy as np
 
 from .. import __version__, files, recipe
 from ..npz import whole_file
-from .inputs import MAX_BYTES, Data, as_numbers, guessed_task, read, targets_of
+from .inputs import (
+    MAX_BYTES,
+    Data,
+    as_numbers,
+    check_test_classes,
+    guessed_task,
+    read,
+    targets_of,
+)
 from .report import Progress, comparison, errors, sheet, shortened, summary
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -146,6 +154,21 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="of a .csv: the name of the column, or its number from 0",
     )
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="of a .csv: whether its first line is names; default: by the lines",
+    )
+    add(
+        "--decimal-comma",
+        action="store_true",
+        help="of a .csv: 1,234 is a little more than one",
+    )
+    add(
+        "--channels",
+        choices=("first", "last"),
+        help="of arrays of images: where their colours are; default: by the shape",
+    )
     add("--targets", metavar="Y.npy", help="of a .npy: the file of the targets")
     add(
         "--max-bytes",
@@ -220,6 +243,26 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     add(
         "--dtype", choices=("float64", "float32"), default="float64", help="of the file"
     )
+    add(
+        "--missing",
+        choices=("drop", "mean"),
+        help="of a table: leave rows with missing values out, or fill in means; "
+        "default: refused",
+    )
+    add(
+        "--words",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="of a table: columns that hold words although they look like numbers",
+    )
+    add(
+        "--leave-out",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="of a table: columns not to use",
+    )
     add("--force", action="store_true", help="replace OUT.npz where it exists")
 
 
@@ -233,12 +276,16 @@ def _distill(options: argparse.Namespace) -> int:
     estimator = _estimators()
     with Progress(options.quiet) as progress:
         data = read(options, progress)
+        for note in data.notes:
+            progress.note(note)
         task = options.task
         if task is None:
             task = guessed_task(data)
             progress.note(f"task: {task} (by the targets; --task says otherwise)")
         if task == "regression":
             as_numbers(data.y, "the targets")
+        else:
+            check_test_classes(data)
         make = estimator.DistilledRidge
         if task == "classification":
             make = estimator.DistilledRidgeClassifier
@@ -258,6 +305,7 @@ def _distill(options: argparse.Namespace) -> int:
         model._report = progress
         _note_constants(data, progress)
         model.fit(data.X, data.y)
+        model.table_ = data.table
         model.save(out, overwrite=options.force)
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
@@ -275,7 +323,7 @@ def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
     estimator = _estimators()
     with Progress(options.quiet) as progress:
-        data = read(options, progress)
+        data = read(options, progress, saved)
         if data.X.shape[1] != saved.X_S.shape[1]:
             raise ValueError(
                 f"{options.input} has {data.X.shape[1]} columns, "
@@ -339,6 +387,7 @@ def _info(options: argparse.Namespace) -> int:
         ("numpy", "needed"),
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
+        ("pandas", "tables with words, dates, gaps"),
         ("pillow", "image folders, show"),
         ("torch", "convolutional maps, GPU"),
     ):

@@ -1,9 +1,6 @@
 """The data that a command is given: folders of images, tables, arrays."""
 
 import argparse
-import contextlib
-import csv
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +9,14 @@ import numpy as np
 
 from .. import datasets, files
 from ..npz import load_npy, load_npz
+from ..tables.columns import Misfit, target_from_cells, target_from_series
+from ..tables.encoder import TableEncoder, names_of, place_of
+from ..tables.frames import READERS, read_frame
+from ..tables.text import Text, read_text, shown
 
 # What an .npz file is read for; others may lie beside them, of any kind.
 ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
+TEXTS = (".csv", ".tsv", ".txt", ".data")  # endings of tables of text
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
 
@@ -28,6 +30,8 @@ class Data(NamedTuple):
     image_shape: tuple[int, ...] | None = None
     columns: tuple[str, ...] | None = None  # names of the columns of X
     images: bool = False  # whether the values are pixels
+    table: TableEncoder | None = None  # how a table became X
+    notes: tuple[str, ...] = ()  # what was done on the way
 
     def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """The training samples and, where there are any, the test samples."""
@@ -36,17 +40,24 @@ class Data(NamedTuple):
             yield "test", self.X_test, self.y_test
 
 
-def read(options: argparse.Namespace, progress: Callable[..., None]) -> Data:
-    """The data of INPUT."""
+def read(
+    options: argparse.Namespace,
+    progress: Callable[..., None],
+    saved: files.Saved | None = None,
+) -> Data:
+    """The data of INPUT; a table in the columns that a saved set was made from."""
     path = Path(options.input).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     progress(f"reading {path.name}")
     ending = path.suffix.lower()
+    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
+    if path.is_file() and (packed or ending in TEXTS or ending in READERS):
+        return _table(path, options, saved)
     if path.is_dir() or ending in (".tar", ".tgz", ".gz", ".bz2", ".xz"):
         return _images(path, options, progress)
     if ending == ".npz":
-        return _arrays(path, options)
+        return _arrays(path, options, saved)
     if ending == ".npy":
         if not options.targets:
             raise ValueError(
@@ -54,12 +65,10 @@ def read(options: argparse.Namespace, progress: Callable[..., None]) -> Data:
                 "--targets Y.npy"
             )
         X, y = (load_npy(p, options.max_bytes) for p in (path, options.targets))
-        return _checked(X, y, str(path))
-    if ending in (".csv", ".tsv", ".txt"):
-        return _table(path, options)
+        return _checked(X, y, str(path), options, saved)
     raise ValueError(
-        f"{path}: a folder of images, or a file .npz, .npy, .csv or .tar "
-        "(.gz, .bz2, .xz) is needed"
+        f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .parquet, "
+        ".xlsx or .tar (.gz, .bz2, .xz) is needed"
     )
 
 
@@ -83,36 +92,101 @@ def _images(path, options, progress):
 # ---------------------------------------------------------------------------- arrays
 
 
-def _arrays(path, options):
-    arrays = load_npz(path, max_bytes=options.max_bytes, only=ARRAYS)
-    if "header" in arrays and "X_S" in arrays:
+def _arrays(path, options, saved):
+    found = load_npz(path, max_bytes=options.max_bytes, only=ARRAYS)
+    if "header" in found and "X_S" in found:
         raise ValueError(
             f"{path} is a distilled set, not data: see ddref show, ddref info"
         )
-    arrays = {name.lower(): A for name, A in arrays.items()}
+    arrays = {name.lower(): A for name, A in found.items()}
+    if len(arrays) < len(found):
+        raise ValueError(f"{path} has {sorted(found)}: one name in two spellings")
     for x, y in (("x", "y"), ("x_train", "y_train")):
         if {x, y} <= set(arrays):
             test = arrays.get("x_test"), arrays.get("y_test")
             test = None if test[0] is None or test[1] is None else test
-            return _checked(arrays[x], arrays[y], str(path), test)
+            return _checked(arrays[x], arrays[y], str(path), options, saved, test)
     raise ValueError(
         f"{path} has the arrays {sorted(arrays)}: X and y are needed, or X_train and "
         "y_train (others are not looked at)"
     )
 
 
-def _checked(X, y, name, test=None):
+def _checked(X, y, name, options, saved, test=None):
     """Data from arrays: images flattened, shapes checked."""
+    notes: list[str] = []
+    X = _channels_last(X, f"{name}: X", options.channels, notes)
     X, shape = _rows(X, f"{name}: X")
     y = _column(y, len(X), f"{name}: y")
     images = shape is not None
+    classes = _wanted_classes(options, saved)
     if test is None:
-        return Data(X, y, image_shape=shape, images=images)
-    X_test, shape_test = _rows(test[0], f"{name}: X_test")
+        y = _labels(y, classes, f"{name}: y", notes)
+        return Data(X, y, image_shape=shape, images=images, notes=tuple(notes))
+    X_test = _channels_last(test[0], f"{name}: X_test", options.channels, [])
+    X_test, shape_test = _rows(X_test, f"{name}: X_test")
     if X_test.shape[1] != X.shape[1] or shape_test != shape:
         raise ValueError(f"{name}: X_test has rows of another shape than X_train")
     y_test = _column(test[1], len(X_test), f"{name}: y_test")
-    return Data(X, y, X_test, y_test, image_shape=shape, images=images)
+    if y_test.shape[1:] != y.shape[1:] or (y_test.dtype.kind == "U") != (
+        y.dtype.kind == "U"
+    ):
+        raise ValueError(
+            f"{name}: y_test is coded in another way than y: {_kind_of(y_test)}, and "
+            f"{_kind_of(y)}; write both in the same way"
+        )
+    y = _labels(y, classes, f"{name}: y", notes)
+    y_test = _labels(y_test, y.ndim == 1, f"{name}: y_test", [])
+    return Data(X, y, X_test, y_test, shape, images=images, notes=tuple(notes))
+
+
+def _channels_last(X, name, channels, notes):
+    """Images (n, height, width, channels); those of PyTorch have channels first."""
+    if X.ndim != 4:
+        return X
+    first, last = (X.shape[axis] in (1, 3, 4) for axis in (1, 3))
+    if first and last:  # pictures of equal sides tell
+        square = X.shape[2] == X.shape[3], X.shape[1] == X.shape[2]
+        first, last = (first, last) if square[0] == square[1] else square
+    if channels is None and first and last:
+        raise ValueError(
+            f"{name} has shape {X.shape}: which axis is the channels? pass --channels "
+            "first or --channels last"
+        )
+    if channels == "first" or (channels is None and first):
+        notes.append(
+            f"{name} has shape {X.shape}: channels first; points have them last"
+        )
+        return X.transpose(0, 2, 3, 1)
+    return X
+
+
+def _wanted_classes(options, saved):
+    """Whether the targets are to be classes; None where it is not known."""
+    if saved is not None:
+        return saved.classes is not None
+    return {"classification": True, "regression": False, None: None}[options.task]
+
+
+def _labels(y, classes, name, notes):
+    """Classes of one-hot rows, unless they are numbers to predict."""
+    if y.ndim == 1 or classes is False:
+        return y
+    if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+        notes.append(f"{name} is one-hot: class i is its column i (argmax)")
+        return np.argmax(y, axis=1)
+    if classes:
+        raise ValueError(
+            f"{name} has shape {y.shape}, and its rows are not one-hot: classes are a "
+            "number or a word a sample; of scores take argmax first, or say --task "
+            "regression"
+        )
+    return y
+
+
+def _kind_of(y):
+    kind = "texts" if y.dtype.kind == "U" else "numbers"
+    return f"{kind} of shape {y.shape}"
 
 
 def _rows(X, name):
@@ -149,58 +223,95 @@ def _finite(A, name):
 # ---------------------------------------------------------------------------- tables
 
 
-def _table(path, options):
-    """A table of numbers with a line of names or without, and the column of targets."""
-    if options.target is None:
+def _table(path, options, saved):
+    """A table and the column of targets: as a saved set has them, or found here."""
+    source = _source(path, options)
+    names = names_of(source)
+    encoder = TableEncoder.from_dict(saved.table) if saved and saved.table else None
+    wanted = options.target or (encoder.target if encoder else None)
+    if wanted is None:
         raise ValueError(f"{path}: name the column of the targets with --target COLUMN")
-    names, lines = _lines(path, options.max_bytes)
-    target = _place(names, options.target, path)
-    X, y = np.empty((len(lines), len(names) - 1)), []
-    for i, (row, number) in enumerate(lines):
-        if len(row) != len(names):
-            raise ValueError(
-                f"{path}, line {number}: {len(row)} columns, where there should be "
-                f"{len(names)}"
-            )
-        y.append(row[target].strip())
-        if y[-1].lower() in ("", "nan"):
-            raise ValueError(
-                f"{path}, line {number}: the target {names[target]!r} is missing "
-                "(empty or NaN)"
-            )
-        cells = [_number(cell) for cell in row]
-        for j, cell in enumerate(cells):
-            if j != target and (cell is None or not math.isfinite(cell)):
-                raise ValueError(
-                    f"{path}, line {number}, column {names[j]!r}: {row[j]!r} is not a "
-                    "finite number; fill or remove it, or turn words into numbers first"
-                )
-        X[i] = cells[:target] + cells[target + 1 :]
-    columns = tuple(names[:target] + names[target + 1 :])
-    return Data(X, _typed(y), columns=columns)
-
-
-def _lines(path, max_bytes):
-    """Names of the columns, and the other lines with their numbers."""
-    if path.stat().st_size > max_bytes:
-        raise ValueError(f"{path} is larger than --max-bytes {max_bytes:,}")
+    target = _place(names, wanted, path)
+    words = list(getattr(options, "words", []))
+    if saved is not None and saved.classes is not None:
+        words += [names[target]] * (saved.classes.dtype.kind == "U")
+    y, whole = _targets(path, source, names[target], names[target] in words)
+    if encoder is None:
+        encoder = TableEncoder(
+            missing=getattr(options, "missing", None),
+            words=[word for word in words if word != names[target]],
+            leave_out=getattr(options, "leave_out", []),
+            target=names[target],
+        )
+    _check_targets(path, source, target, whole, encoder.missing)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-            lines = [(row, reader.line_num) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from error
-    lines = [line for line in lines if any(cell.strip() for cell in line[0])]
-    if not lines:
-        raise ValueError(f"{path} is empty")
-    names = [cell.strip() for cell in lines[0][0]]
-    if all(_number(cell) is not None for cell in names):
-        return [str(i) for i in range(len(names))], lines
-    if len(lines) == 1:
-        raise ValueError(f"{path} has a line of names and no samples")
-    return names, lines[1:]
+        X, kept = _encoded(encoder, source, names[target], whole, saved is None)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    notes = [*getattr(source, "notes", ()), *encoder.notes()]
+    if len(X) < len(kept):
+        notes.append(f"rows without missing values: {len(X)} of {len(kept)}")
+    columns = tuple(encoder.get_feature_names_out().tolist())
+    return Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+
+
+def _source(path, options):
+    if path.suffix.lower() in READERS:
+        if path.stat().st_size > options.max_bytes:
+            raise ValueError(f"{path} is larger than --max-bytes {options.max_bytes:,}")
+        return read_frame(path)
+    return read_text(
+        path,
+        header=options.header,
+        target=options.target,
+        decimal_comma=options.decimal_comma,
+        words=getattr(options, "words", ()),
+        max_bytes=options.max_bytes,
+    )
+
+
+def _encoded(encoder, source, target, whole, new):
+    """The matrix, and which rows are in it."""
+    encoder.target = target
+    if new:
+        encoder.fit(source, whole)
+    if encoder.missing == "drop":
+        whole = whole & encoder.complete(source)
+        if not whole.any():
+            raise ValueError("no row is without missing values")
+    return encoder.transform(source, whole), whole
+
+
+def _targets(path, source, name, words):
+    """The targets, and which of them are there."""
+    at = names_of(source).index(name)
+    try:
+        if isinstance(source, Text):
+            y, missing = target_from_cells(source.columns[at], words=words)
+        else:
+            y, missing = target_from_series(source.iloc[:, at])
+    except Misfit as misfit:
+        place = "" if misfit.row is None else f", {place_of(source, misfit.row)}"
+        hint = f"correct it; if these are classes, --words {name}"
+        raise ValueError(
+            f"{path}{place}: the target {name!r}: {misfit}; {hint}"
+        ) from misfit
+    return y, ~missing
+
+
+def _check_targets(path, source, target, whole, missing):
+    if whole.all() or missing == "drop" and whole.any():
+        return
+    row = int(np.argmin(whole))
+    said = ""
+    if isinstance(source, Text):
+        said = f" ({source.columns[target][row] or 'empty'!r})"
+    more = int(np.sum(~whole)) - 1
+    others = f", and in {more} other rows" if more else ""
+    raise ValueError(
+        f"{path}, {place_of(source, row)}: the target {names_of(source)[target]!r} is "
+        f"missing{said}{others}; --missing drop leaves such rows out"
+    )
 
 
 def _place(names, wanted, path):
@@ -209,35 +320,11 @@ def _place(names, wanted, path):
         raise ValueError(
             f"{path} has the target only: at least one more column is needed"
         )
-    if names.count(wanted) > 1:
-        raise ValueError(
-            f"{path} has {names.count(wanted)} columns {wanted!r}; pass the number of "
-            "the one you mean"
-        )
     if wanted in names:
         return names.index(wanted)
     if wanted.lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
         return int(wanted) % len(names)
-    has = ", ".join(map(repr, names))
-    raise ValueError(f"{path} has no column {wanted!r}; it has {has}")
-
-
-def _typed(cells):
-    """Whole numbers, numbers or texts, as the cells of a column are."""
-    numbers = [_number(cell) for cell in cells]
-    if any(number is None for number in numbers):
-        return np.array(cells)
-    if all(cell.lstrip("+-").isdigit() for cell in cells):
-        with contextlib.suppress(OverflowError):
-            return np.array([int(cell) for cell in cells], dtype=np.int64)
-    return np.array(numbers)
-
-
-def _number(cell):
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    raise ValueError(f"{path} has no column {wanted!r}; it has {shown(names)}")
 
 
 # --------------------------------------------------------------------------- targets
@@ -260,6 +347,18 @@ def guessed_task(data: Data) -> str:
         f"the targets are whole numbers with {distinct} different values among "
         f"{len(y)}: say --task regression or --task classification"
     )
+
+
+def check_test_classes(data: Data) -> None:
+    """Refuse test samples of classes that no training sample has."""
+    if data.y_test is None:
+        return
+    unknown = sorted(set(data.y_test.tolist()) - set(data.y.tolist()))
+    if unknown:
+        raise ValueError(
+            f"y_test has {shown(list(map(str, unknown)), 60)}, of which y has no "
+            "sample: are they coded in the same way?"
+        )
 
 
 def targets_of(

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     _check_feature_names_in,
+    check_array,
     check_is_fitted,
     column_or_1d,
     validate_data,
@@ -28,6 +29,9 @@ from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..tables.encoder import TableEncoder
+from ..tables.frames import as_frame, is_frame
+from ..tables.text import shown
 from .images import Images, displayed
 from .points import noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
@@ -120,6 +124,9 @@ class Distiller(BaseEstimator):
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
         NumPy.
+    missing : {None, "mean"}
+        Of a data frame: missing values are refused, or numbers get the mean of their
+        column, and words have "missing" as one more word.
 
     Attributes
     ----------
@@ -141,6 +148,9 @@ class Distiller(BaseEstimator):
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
         Where lam was chosen: the values tried and their scores, smaller is better.
+    table_ : TableEncoder of ddref.tables, or None
+        How rows of a data frame became numbers: words one-hot, dates days, identifiers
+        left out. `predict` does the same, and takes columns by their names.
     feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
 
     Raises
@@ -183,6 +193,7 @@ class Distiller(BaseEstimator):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -201,6 +212,7 @@ class Distiller(BaseEstimator):
         self.random_state = random_state
         self.dtype = dtype
         self.device = device
+        self.missing = missing
 
     # -------------------------------------------------------------------------- fitting
 
@@ -220,16 +232,58 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            X,
+            self._matrix(X),
             y,
             accept_sparse="csr",
             dtype=np.float64,
             multi_output=True,
             **options,
         )
+        self._name_columns()
         if hasattr(X, "toarray") and math.prod(X.shape) <= krr.SMALL:
             X = X.toarray()
         return X, y
+
+    def _matrix(self, X):
+        """The numbers of a data frame, and in `table_` how they are made; or X."""
+        self.table_ = None
+        if not is_frame(X):
+            return X
+        X = as_frame(X)
+        encoder = TableEncoder(missing=self.missing).fit(X)
+        unnamed = not any(isinstance(name, str) for name in X.columns)
+        if encoder.plain and unnamed:
+            return X
+        self.table_ = encoder
+        for note in encoder.notes():
+            if note.startswith("left out"):
+                warnings.warn(f"columns {note}", UserWarning, stacklevel=3)
+        return encoder.transform(X)
+
+    def _name_columns(self):
+        """Columns are those of the data frame, as everywhere in scikit-learn."""
+        if self.table_ is not None:
+            self.feature_names_in_ = np.array(self.table_.names, dtype=object)
+            self.n_features_in_ = len(self.feature_names_in_)
+
+    def _later_matrix(self, X):
+        """Rows to predict: of a data frame by its names, or as the points are."""
+        if self.table_ is None:
+            kinds = False if self._dense_for() else "csr"
+            return validate_data(
+                self, X, reset=False, dtype=np.float64, accept_sparse=kinds
+            )
+        if is_frame(X):
+            return self.table_.transform(as_frame(X))
+        X = check_array(X, dtype=np.float64)
+        names = self.table_.get_feature_names_out()
+        if X.shape[1] != len(names):
+            raise ValueError(
+                f"X has {X.shape[1]} columns: pass a data frame with the columns "
+                f"{shown(self.table_.names)}, or rows of {len(names)} numbers, as the "
+                "points are"
+            )
+        return X
 
     def _dense_for(self):
         """The parameter for which rows have to be dense, in words; "" for none."""
@@ -243,7 +297,7 @@ class Distiller(BaseEstimator):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
         weights (n,) above 0, or None.
         """
-        self._check_parameters(X)
+        self._check_parameters(X.shape[1])
         rng = check_random_state(self.random_state)
         self.mean_, self.scale_ = self._scaling(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
@@ -260,6 +314,12 @@ class Distiller(BaseEstimator):
         W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
         X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
+        return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _distil_model(self, W, b, X_0, m, Phi, classes):
+        """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
+        are features of samples to compare predictions on, or None.
+        """
         found = recipe.distill(
             self._scaled_map(),
             W,
@@ -268,31 +328,77 @@ class Distiller(BaseEstimator):
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
-            like=some_rows(Phi),
+            like=None if Phi is None else some_rows(Phi),
             dtype=np.dtype(self.dtype).name,
         )
         self._report("checking")
-        self.certificate_ = self._compared(found, W, b, Phi, X_0, y is not None)
+        self.certificate_ = self._compared(found, W, b, Phi, X_0, classes)
         self.X_distilled_ = _numpy(found.X_S).astype(self.dtype)
         self.y_distilled_ = _numpy(found.Y_S).astype(self.dtype)
         self.lam_s_, self.n_points_ = found.lam_S, m
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _hold(self, linear, X):
+        """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
+        d) are samples, or None.
+        """
+        self._forget()
+        d = self._width(linear.W, X)
+        self._check_parameters(d)
+        rng = check_random_state(self.random_state)
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.n_features_in_, self.table_ = d, None
+        self.mean_, self.scale_ = np.zeros(d), np.ones(d)
+        self.feature_map_ = self.feature_map
+        self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
+        W = self._array(linear.W)
+        b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
+        Phi = Y = y = None
+        if X is not None:
+            Phi = self._features(X)
+            if Phi.shape[1] != W.shape[0]:
+                raise ValueError(
+                    f"X has {Phi.shape[1]} features and the model reads {W.shape[0]}"
+                )
+            Y = _numpy(Phi @ W + b)
+        classification = linear.classes is not None
+        if classification:
+            self.classes_, self.multilabel_ = np.asarray(linear.classes), False
+            y = None if Y is None else _decisions(Y).astype(int)
+        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
+        self._distil_model(W, b, X_0, m, Phi, classification)
+        if linear.flat:
+            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+            self.y_distilled_ = self.y_distilled_[:, 0]
+        return self
+
+    def _width(self, W, X):
+        """Columns of the rows that a model W (p, k) reads through the feature map."""
+        phi = self.feature_map
+        if isinstance(phi, str):
+            raise ValueError(
+                f"feature_map = {phi!r} is drawn anew: pass the map that the model was "
+                "trained with"
+            )
+        if phi is None:
+            if X is not None and X.shape[1] != len(W):
+                raise ValueError(
+                    f"X has {X.shape[1]} columns and the model reads {len(W)}"
+                )
+            return len(W)
+        rows = X if isinstance(self.init, str) else np.asarray(self.init)
+        d = getattr(phi, "input_dim", None) or (None if rows is None else rows.shape[1])
+        if d is None:
+            raise ValueError("the feature map takes any number of columns: pass X")
+        return d
+
     def _compared(self, found, W, b, Phi, X_0, classes):
         """The certificate with what it looks like on the training samples."""
-        Phi_S = self._features(_numpy(found.X_S))
-        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        P, P_S = Phi @ W + b, Phi @ W_S + b_S
-        xp = array_namespace(P)
-        changed = xp.argmax(P, axis=1) != xp.argmax(P_S, axis=1)
-        certificate = found.certificate._replace(
-            prediction_error=relative_error(P_S, P),
-            decisions_changed=int(xp.sum(xp.astype(changed, xp.int64)))
-            if classes
-            else None,
-            samples=Phi.shape[0],
-        )
+        certificate = found.certificate
+        if Phi is not None:
+            certificate = self._predictions_compared(found, W, b, Phi, classes)
         if isinstance(self.init, str) and self.init == "noise":
             return certificate._replace(distance=None, input_distance=None)
         if X_0 is None:
@@ -307,7 +413,21 @@ class Distiller(BaseEstimator):
             input_distance=relative_error(end, start),
         )
 
-    def _check_parameters(self, X):
+    def _predictions_compared(self, found, W, b, Phi, classes):
+        """The certificate with how predictions on samples change."""
+        Phi_S = self._features(_numpy(found.X_S))
+        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
+        P, P_S = Phi @ W + b, Phi @ W_S + b_S
+        changed = None
+        if classes:
+            changed = int(np.sum(_numpy(_decisions(P) != _decisions(P_S))))
+        return found.certificate._replace(
+            prediction_error=relative_error(P_S, P),
+            decisions_changed=changed,
+            samples=Phi.shape[0],
+        )
+
+    def _check_parameters(self, d):
         """Refuse parameters that need no data to be seen to be wrong."""
         name = np.dtype(self.dtype).name if self.dtype is not None else ""
         if name not in GOAL:
@@ -315,6 +435,7 @@ class Distiller(BaseEstimator):
         choices = {
             "scaling": (None, "columns", "global"),
             "select": ("gcv", "loo", "validation"),
+            "missing": (None, "mean"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -335,10 +456,10 @@ class Distiller(BaseEstimator):
         if self.image_shape is None:
             return
         shape = tuple(operator.index(side) for side in self.image_shape)
-        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != X.shape[1]:
+        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != d:
             raise ValueError(
                 f"image_shape = {self.image_shape!r} must be (height, width) or "
-                f"(height, width, channels) with {X.shape[1]} values, the columns of X"
+                f"(height, width, channels) with {d} values, the columns of X"
             )
         self.image_shape_ = shape
 
@@ -464,7 +585,7 @@ class Distiller(BaseEstimator):
     def _start(self, rng, X, Y, y, weights, rank):
         """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
         least = max(rank + bool(self.fit_intercept), 1)
-        own = None if isinstance(self.init, str) else self._own_points(X)
+        own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
@@ -488,12 +609,11 @@ class Distiller(BaseEstimator):
             return noise(rng, X, scale, m, weights), m
         return samples_to_start_from(rng, X, Y, y, m), m
 
-    def _own_points(self, X):
-        own = np.asarray(self.init, dtype=np.float64)
-        if own.ndim != 2 or own.shape[1] != X.shape[1] or not np.isfinite(own).all():
+    def _own_points(self):
+        own, d = np.asarray(self.init, dtype=np.float64), len(self.mean_)
+        if own.ndim != 2 or own.shape[1] != d or not np.isfinite(own).all():
             raise ValueError(
-                f"init must be a finite array (m, {X.shape[1]}), "
-                f"its shape is {own.shape}"
+                f"init must be a finite array (m, {d}), its shape is {own.shape}"
             )
         return own
 
@@ -502,8 +622,7 @@ class Distiller(BaseEstimator):
     def _scores(self, X):
         """Predictions (n, k) of the model."""
         check_is_fitted(self, "X_distilled_")
-        kinds = False if self._dense_for() else "csr"
-        X = validate_data(self, X, reset=False, dtype=np.float64, accept_sparse=kinds)
+        X = self._later_matrix(X)
         W, b = np.atleast_2d(self.coef_).T, np.atleast_1d(self.intercept_)
         return _numpy(self._features(X)) @ W + b
 
@@ -527,6 +646,8 @@ class Distiller(BaseEstimator):
         """
         check_is_fitted(self, "X_distilled_")
         if self.feature_map_ is None:
+            if self.table_ is not None:
+                return self.table_.get_feature_names_out()
             return _check_feature_names_in(self, input_features)
         name = type(self).__name__.lower()
         count = np.atleast_2d(self.coef_).shape[1]
@@ -594,12 +715,14 @@ class Distiller(BaseEstimator):
             classes = class_names = None
         if classes is not None and class_names is None:
             class_names = [str(c) for c in classes]
-        Y_S = self.y_distilled_
+        Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
+        if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
+            Y_S = np.hstack([-Y_S / 2, Y_S / 2])
         return files.Saved(
             X_S=self.X_distilled_,
-            Y_S=Y_S.reshape(len(Y_S), -1),
+            Y_S=Y_S,
             lam_S=float(self.lam_s_),
-            lam=float(self.lam_),
+            lam=float(getattr(self, "lam_", 0.0)),  # 0.0: not trained here
             fit_intercept=bool(self.fit_intercept),
             mean=self.mean_,
             scale=self.scale_,
@@ -611,6 +734,7 @@ class Distiller(BaseEstimator):
             classes=None if classes is None else np.asarray(classes),
             class_names=None if classes is None else tuple(map(str, class_names)),
             seed=self.seed_,
+            table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
                 for name, value in self.certificate_._asdict().items()
@@ -720,6 +844,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         random_state: Any = 0,
         dtype: str = "float64",
         device: str | None = None,
+        missing: str | None = None,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -735,6 +860,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             random_state=random_state,
             dtype=dtype,
             device=device,
+            missing=missing,
         )
         self.class_weight = class_weight
 
@@ -769,6 +895,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return 2 * scores - 1
+        if scores.shape[1] == 1:  # of a model with one score for two classes
+            return scores[:, 0]
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -776,7 +904,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return (scores > 0.5).astype(int)
-        return self.classes_[np.argmax(scores, axis=1)]
+        return self.classes_[_decisions(scores).astype(int)]
 
     def _refuse_class_weight(self):
         if self.class_weight is not None:
@@ -822,6 +950,13 @@ def _one_hot_classes(y):
             f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
         )
     return classes, codes, one_hot(codes, len(classes))
+
+
+def _decisions(P):
+    """Classes by number (n,): the largest score, or the sign of the only one."""
+    if P.shape[1] == 1:
+        return P[:, 0] > 0
+    return array_namespace(P).argmax(P, axis=1)
 
 
 def _numpy(A):

@@ -1,0 +1,97 @@
+"""What a cell of a text table says: a number, a code, nothing, or a word.
+
+Python's own `float` takes 1_000, nan, inf and digits of other scripts for numbers; a
+table means something else by them.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# Spellings of a value that is not there, in lower case.
+MISSING = frozenset(
+    "|na|n/a|n.a.|nan|-nan|nat|null|none|nil|missing|?|-|--|.|#n/a|#na|<na>".split("|")
+)
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+WHOLE = re.compile(r"[+-]?[0-9]+")
+# Digits that are no quantity: 007, 2019_01, and more of them than a float holds.
+CODE = re.compile(r"[+-]?(?:0[0-9]+|[0-9]{16,}|[0-9]+(?:_[0-9]+)+)")
+# A quantity with a sign or separators that Python does not read.
+DRESSED = re.compile(
+    r"[$\u20ac\u00a3]?\s*[+-]?(?:[0-9]+|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
+    r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3]?"
+)
+FEW = 3  # different words among numbers that are taken for slips
+
+
+class Slip(NamedTuple):
+    """A cell that does not fit its column, and the sentence that says so."""
+
+    row: int
+    text: str
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no value.
+
+    >>> [is_missing(cell) for cell in ("", "N/A", "?", "0", "nano")]
+    [True, True, True, False, False]
+    """
+    return cell.lower() in MISSING
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a decimal number.
+
+    >>> [is_number(cell) for cell in ("-1.5e3", "7", "1_000", "nan", "1,5")]
+    [True, True, False, False, False]
+    """
+    return NUMBER.fullmatch(cell) is not None
+
+
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether cells, none of them missing, are quantities: numbers, and no codes.
+
+    >>> are_numbers(["1", "20.5"]), are_numbers(["007", "12"])
+    (True, False)
+    """
+    return all(map(NUMBER.fullmatch, cells)) and not any(map(CODE.fullmatch, cells))
+
+
+def as_numbers(cells: Sequence[str]) -> np.ndarray:
+    """Numbers in float64, NaN where a cell is missing.
+
+    >>> as_numbers(["1", "?", "2.5"])
+    array([1. , nan, 2.5])
+    """
+    return np.array([np.nan if is_missing(c) else float(c) for c in cells])
+
+
+def slip(cells: Sequence[str]) -> Slip | None:
+    """The first cell that keeps a column from being numbers, where it seems to be meant
+    as numbers: nine in ten are, or most, with at most three different words; or all are
+    but for separators and signs. Codes are no numbers.
+
+    >>> slip(["1", "2", "x"]).text
+    "'x' among 2 numbers"
+    >>> slip(["a", "b", "2"]), slip(["007", "8", "x"])
+    (None, None)
+    """
+    found = [i for i, cell in enumerate(cells) if not is_missing(cell)]
+    codes = {i for i in found if CODE.fullmatch(cells[i])}
+    if codes and all(i in codes or WHOLE.fullmatch(cells[i]) for i in found):
+        return None
+    odd = [i for i in found if i in codes or not is_number(cells[i])]
+    if not odd:
+        return None
+    first, numbers = odd[0], len(found) - len(odd)
+    if all(DRESSED.fullmatch(cells[i]) for i in odd):
+        return Slip(first, f"{cells[first]!r} is a number only without its separators")
+    few = len({cells[i] for i in odd}) <= FEW and numbers >= len(odd)
+    if few or numbers >= 9 * len(odd):
+        return Slip(first, f"{cells[first]!r} among {numbers} numbers")
+    return None
