@@ -29,7 +29,7 @@ from .arrays import (
     warn_dropped,
 )  # fmt: skip
 from .distill import features
-from .measure import certify, residual_factor
+from .measure import certify
 
 # Default by bits of the dtype: the largest condition number of the features
 MAX_CONDITION = {64: 1e6, 32: 1e3}
@@ -507,15 +507,13 @@ def _check_trained(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> None:
         eye = xp.eye(K.shape[0], dtype=K.dtype, device=device(K))
         W_S = xp.linalg.solve(K + lam_S * eye, Y_S if dual else Phi_S.mT @ Y_S)
         error = max(error, relative((Phi_S.mT @ W_S if dual else W_S) - W, W))
-    rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
-    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
-    found = certify(
-        error, svd.condition, Phi_S, rounding=rounding, uncertain=uncertain
-    )
+    lost = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    condition = svd.condition
+    found = certify(error, condition, Phi_S, rounding=lost / condition, uncertain=lost)
     if not found.exact:
         raise ValueError(
-            f"training on these features misses W by {found.relative_error:.3g} of its "
-            f"norm (at most {found.tolerance:.2g} is allowed): their condition number "
-            f"is {found.condition:.3g} and their norm {norm(Phi_S):.3g}; take nearest, "
-            "or other labels"
+            f"training on these features misses W by {error:.3g} of its norm (at most "
+            f"{found.tolerance:.2g} is allowed), and rounding may change that by "
+            f"{lost:.2g}: their condition number is {condition:.3g} and their norm "
+            f"{norm(Phi_S):.3g}; take nearest, or other labels"
         )
