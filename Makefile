@@ -40,9 +40,9 @@ test-all: $(STAMP) ## the same and what is slow: several machines, the built pac
 	$(CHECK)
 	$(PYTEST) tests ddref chapters
 
-# The oldest scikit-learn asks for SCIPY_ARRAY_API where array-api-compat is installed.
+# The oldest scikit-learn asks for SCIPY_ARRAY_API where array-api-compat is installed. What old versions warn of is theirs.
 test-oldest: $(OLDEST)/.installed ## the package with the oldest NumPy, PyTorch and scikit-learn that it allows
-	SCIPY_ARRAY_API=1 $(OLDEST)/bin/python -m pytest -m "not slow" --doctest-modules --durations=5 \
+	SCIPY_ARRAY_API=1 $(OLDEST)/bin/python -m pytest -W default -m "not slow" --doctest-modules --durations=5 \
 	    $(addprefix --ignore=tests/,$(BOOK_TESTS)) tests ddref
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone

@@ -57,6 +57,7 @@ def copies(numpy=False):
     return texts, refused
 
 
+@functools.cache
 def needs(text):
     """The packages that a file imports, anywhere in it."""
     nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -103,7 +103,8 @@ def test_orthonormal_contrasts_around_any_mean(nx, rng):
 
 def test_what_lies_below_the_rank_cutoff_of_w_is_lost_with_a_warning(rng):
     W, b = np.linalg.qr(rng.normal(size=(8, 3)))[0] * np.array([1.0, 1.0, 5e-12]), np.zeros((1, 3))
-    with pytest.warns(UserWarning, match="below its rank cutoff"):
+    of_the_choice = pytest.warns(UserWarning, match="drops a fraction 3.5e-12 of W")
+    with of_the_choice, pytest.warns(UserWarning, match="below its rank cutoff"):
         Phi_S, Y_S, _ = intercept.exact_set(rng.normal(size=(3, 8)), W, b, choose=nearest.nearest)
     assert error(intercept.fit(Phi_S, Y_S, 0.0).W, W) < 1e-10
     with pytest.raises(ValueError, match="span_tol = nan"):

@@ -238,9 +238,9 @@ def _finite(A, name):
 
 def _table(path, options, saved):
     """A table and the column of targets: as a saved set has them, or found here."""
-    source = _source(path, options)
-    names = names_of(source)
     encoder = TableEncoder.from_dict(saved.table) if saved and saved.table else None
+    source = _source(path, options, encoder)
+    names = names_of(source)
     wanted = options.target or (encoder.target if encoder else None)
     if wanted is None:
         raise ValueError(f"{path}: name the column of the targets with --target COLUMN")
@@ -268,7 +268,8 @@ def _table(path, options, saved):
     return Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
 
 
-def _source(path, options):
+def _source(path, options, encoder):
+    """A data frame or a text table, with names where it has them."""
     if path.suffix.lower() in READERS:
         if path.stat().st_size > options.max_bytes:
             raise ValueError(f"{path} is larger than --max-bytes {options.max_bytes:,}")
@@ -276,11 +277,22 @@ def _source(path, options):
     return read_text(
         path,
         header=options.header,
-        target=options.target,
+        known=_known_names(options, encoder),
         decimal_comma=options.decimal_comma,
         words=getattr(options, "words", ()),
         max_bytes=options.max_bytes,
     )
+
+
+def _known_names(options, encoder):
+    """Names that the first line has, if it is one of names."""
+    known, target = [], options.target
+    if encoder is not None:
+        known = [entry.name for entry in encoder.entries if entry.width]
+        target = target or encoder.target
+    if target is not None and not target.lstrip("-").isdigit():
+        known.append(target)
+    return known
 
 
 def _encoded(encoder, source, target, whole, new):

@@ -297,7 +297,7 @@ class Distiller(BaseEstimator):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
         weights (n,) above 0, or None.
         """
-        self._check_parameters(X)
+        self._check_parameters(X.shape[1])
         rng = check_random_state(self.random_state)
         self.mean_, self.scale_ = self._scaling(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
@@ -314,6 +314,12 @@ class Distiller(BaseEstimator):
         W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
         X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
+        return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _distil_model(self, W, b, X_0, m, Phi, classes):
+        """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
+        are features of samples to compare predictions on, or None.
+        """
         found = recipe.distill(
             self._scaled_map(),
             W,
@@ -322,31 +328,77 @@ class Distiller(BaseEstimator):
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
-            like=some_rows(Phi),
+            like=None if Phi is None else some_rows(Phi),
             dtype=np.dtype(self.dtype).name,
         )
         self._report("checking")
-        self.certificate_ = self._compared(found, W, b, Phi, X_0, y is not None)
+        self.certificate_ = self._compared(found, W, b, Phi, X_0, classes)
         self.X_distilled_ = _numpy(found.X_S).astype(self.dtype)
         self.y_distilled_ = _numpy(found.Y_S).astype(self.dtype)
         self.lam_s_, self.n_points_ = found.lam_S, m
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _hold(self, linear, X):
+        """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
+        d) are samples, or None.
+        """
+        self._forget()
+        d = self._width(linear.W, X)
+        self._check_parameters(d)
+        rng = check_random_state(self.random_state)
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.n_features_in_, self.table_ = d, None
+        self.mean_, self.scale_ = np.zeros(d), np.ones(d)
+        self.feature_map_ = self.feature_map
+        self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
+        W = self._array(linear.W)
+        b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
+        Phi = Y = y = None
+        if X is not None:
+            Phi = self._features(X)
+            if Phi.shape[1] != W.shape[0]:
+                raise ValueError(
+                    f"X has {Phi.shape[1]} features and the model reads {W.shape[0]}"
+                )
+            Y = _numpy(Phi @ W + b)
+        classification = linear.classes is not None
+        if classification:
+            self.classes_, self.multilabel_ = np.asarray(linear.classes), False
+            y = None if Y is None else _decisions(Y).astype(int)
+        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
+        self._distil_model(W, b, X_0, m, Phi, classification)
+        if linear.flat:
+            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+            self.y_distilled_ = self.y_distilled_[:, 0]
+        return self
+
+    def _width(self, W, X):
+        """Columns of the rows that a model W (p, k) reads through the feature map."""
+        phi = self.feature_map
+        if isinstance(phi, str):
+            raise ValueError(
+                f"feature_map = {phi!r} is drawn anew: pass the map that the model was "
+                "trained with"
+            )
+        if phi is None:
+            if X is not None and X.shape[1] != len(W):
+                raise ValueError(
+                    f"X has {X.shape[1]} columns and the model reads {len(W)}"
+                )
+            return len(W)
+        rows = X if isinstance(self.init, str) else np.asarray(self.init)
+        d = getattr(phi, "input_dim", None) or (None if rows is None else rows.shape[1])
+        if d is None:
+            raise ValueError("the feature map takes any number of columns: pass X")
+        return d
+
     def _compared(self, found, W, b, Phi, X_0, classes):
         """The certificate with what it looks like on the training samples."""
-        Phi_S = self._features(_numpy(found.X_S))
-        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        P, P_S = Phi @ W + b, Phi @ W_S + b_S
-        xp = array_namespace(P)
-        changed = xp.argmax(P, axis=1) != xp.argmax(P_S, axis=1)
-        certificate = found.certificate._replace(
-            prediction_error=relative_error(P_S, P),
-            decisions_changed=int(xp.sum(xp.astype(changed, xp.int64)))
-            if classes
-            else None,
-            samples=Phi.shape[0],
-        )
+        certificate = found.certificate
+        if Phi is not None:
+            certificate = self._predictions_compared(found, W, b, Phi, classes)
         if isinstance(self.init, str) and self.init == "noise":
             return certificate._replace(distance=None, input_distance=None)
         if X_0 is None:
@@ -361,7 +413,21 @@ class Distiller(BaseEstimator):
             input_distance=relative_error(end, start),
         )
 
-    def _check_parameters(self, X):
+    def _predictions_compared(self, found, W, b, Phi, classes):
+        """The certificate with how predictions on samples change."""
+        Phi_S = self._features(_numpy(found.X_S))
+        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
+        P, P_S = Phi @ W + b, Phi @ W_S + b_S
+        changed = None
+        if classes:
+            changed = int(np.sum(_numpy(_decisions(P) != _decisions(P_S))))
+        return found.certificate._replace(
+            prediction_error=relative_error(P_S, P),
+            decisions_changed=changed,
+            samples=Phi.shape[0],
+        )
+
+    def _check_parameters(self, d):
         """Refuse parameters that need no data to be seen to be wrong."""
         name = np.dtype(self.dtype).name if self.dtype is not None else ""
         if name not in GOAL:
@@ -390,10 +456,10 @@ class Distiller(BaseEstimator):
         if self.image_shape is None:
             return
         shape = tuple(operator.index(side) for side in self.image_shape)
-        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != X.shape[1]:
+        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != d:
             raise ValueError(
                 f"image_shape = {self.image_shape!r} must be (height, width) or "
-                f"(height, width, channels) with {X.shape[1]} values, the columns of X"
+                f"(height, width, channels) with {d} values, the columns of X"
             )
         self.image_shape_ = shape
 
@@ -519,7 +585,7 @@ class Distiller(BaseEstimator):
     def _start(self, rng, X, Y, y, weights, rank):
         """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
         least = max(rank + bool(self.fit_intercept), 1)
-        own = None if isinstance(self.init, str) else self._own_points(X)
+        own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
@@ -543,12 +609,11 @@ class Distiller(BaseEstimator):
             return noise(rng, X, scale, m, weights), m
         return samples_to_start_from(rng, X, Y, y, m), m
 
-    def _own_points(self, X):
-        own = np.asarray(self.init, dtype=np.float64)
-        if own.ndim != 2 or own.shape[1] != X.shape[1] or not np.isfinite(own).all():
+    def _own_points(self):
+        own, d = np.asarray(self.init, dtype=np.float64), len(self.mean_)
+        if own.ndim != 2 or own.shape[1] != d or not np.isfinite(own).all():
             raise ValueError(
-                f"init must be a finite array (m, {X.shape[1]}), "
-                f"its shape is {own.shape}"
+                f"init must be a finite array (m, {d}), its shape is {own.shape}"
             )
         return own
 
@@ -650,12 +715,14 @@ class Distiller(BaseEstimator):
             classes = class_names = None
         if classes is not None and class_names is None:
             class_names = [str(c) for c in classes]
-        Y_S = self.y_distilled_
+        Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
+        if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
+            Y_S = np.hstack([-Y_S / 2, Y_S / 2])
         return files.Saved(
             X_S=self.X_distilled_,
-            Y_S=Y_S.reshape(len(Y_S), -1),
+            Y_S=Y_S,
             lam_S=float(self.lam_s_),
-            lam=float(self.lam_),
+            lam=float(getattr(self, "lam_", 0.0)),  # 0.0: not trained here
             fit_intercept=bool(self.fit_intercept),
             mean=self.mean_,
             scale=self.scale_,
@@ -828,6 +895,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return 2 * scores - 1
+        if scores.shape[1] == 1:  # of a model with one score for two classes
+            return scores[:, 0]
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -835,7 +904,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return (scores > 0.5).astype(int)
-        return self.classes_[np.argmax(scores, axis=1)]
+        return self.classes_[_decisions(scores).astype(int)]
 
     def _refuse_class_weight(self):
         if self.class_weight is not None:
@@ -881,6 +950,13 @@ def _one_hot_classes(y):
             f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
         )
     return classes, codes, one_hot(codes, len(classes))
+
+
+def _decisions(P):
+    """Classes by number (n,): the largest score, or the sign of the only one."""
+    if P.shape[1] == 1:
+        return P[:, 0] > 0
+    return array_namespace(P).argmax(P, axis=1)
 
 
 def _numpy(A):

@@ -158,6 +158,8 @@ def load(path: str | Path, *, device: str = "cpu") -> State:
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train(
     state: State,
     X: torch.Tensor,
@@ -252,6 +254,7 @@ def train(
     n = X.shape[0]
     batch = n if batch is None else check_count(batch, "batch")
     _check_options(state, X, Y, phi, rows, labels, batch)
+    X, Y = _recordable(X), _recordable(Y)
     begin = time.perf_counter()
     elapsed = state.seconds[state.step - 1] if state.step else 0.0
     losses, seconds = state.losses[: state.step], state.seconds[: state.step]
@@ -312,6 +315,13 @@ def _check_options(state, X, Y, phi, rows, labels, batch):
         )
 
 
+def _recordable(A):
+    """`A`, copied where it comes from `torch.inference_mode`, which keeps gradients
+    from its own tensors.
+    """
+    return A.clone() if A.is_inference() else A
+
+
 def _minibatches(seed, n, batch):
     """A function of the step: the samples of its minibatch, or None for all of them.
 
@@ -338,8 +348,8 @@ def _step(state, Z, Y, scale, kernel, phi, lam_S, lam, labels):
 
     They are by X_S, and by Y_S where labels are learnt.
     """
-    X_S = state.X_S.detach().requires_grad_()
-    Y_S = state.Y_S.detach().requires_grad_(labels == "learn")
+    X_S = _recordable(state.X_S).detach().requires_grad_()
+    Y_S = _recordable(state.Y_S).detach().requires_grad_(labels == "learn")
     Z_S = features_of(phi, X_S)
     K_SS, K_TS = kernel_of(kernel, Z_S, Z_S), kernel_of(kernel, Z, Z_S)
     if labels == "solve":

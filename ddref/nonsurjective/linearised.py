@@ -12,6 +12,7 @@ three classes hold the J_s in three ways, and answer the same questions:
 """
 
 import math
+import threading
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,9 @@ from .layer import OneLayer, as_layer
 STORED = 2**28  # entries of the Jacobians of all points up to which they are kept
 AT_ONCE = 2**26  # entries of a temporary array
 BLUR = 3.0  # kinks are smoothed over so many times the last change of the arguments
+
+# PyTorch has one forward mode a process: two threads in it get wrong derivatives.
+FORWARD_MODE = threading.RLock()
 
 
 class LayerAt:
@@ -102,7 +106,8 @@ class ProductsAt:
         self.X = X
 
     def push(self, dX: Array) -> Array:
-        _, change = torch.func.jvp(self.phi, (self.X,), (dX.to(self.X.dtype),))
+        with FORWARD_MODE:
+            _, change = torch.func.jvp(self.phi, (self.X,), (dX.to(self.X.dtype),))
         return change.detach().to(torch.float64)
 
     def pull(self, Z: Array) -> Array:
@@ -178,7 +183,8 @@ def _jacobian_function(
 
     def forward(X: Array) -> Array:
         one = torch.func.jacfwd(lambda x: phi(x[None, :])[0])
-        return torch.func.vmap(one)(X).detach()
+        with FORWARD_MODE:
+            return torch.func.vmap(one)(X).detach()
 
     def reverse(X: Array) -> Array:
         m, d = X.shape
