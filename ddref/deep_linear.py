@@ -454,11 +454,12 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
-    found = relative(svd.solve(Y_S, lam_S) - W, W) - 2 * model.lost
-    lost = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    size = norm(W) or norm(Y_S) / (norm(Phi_S) or 1.0) or 1.0
+    error = norm(svd.solve(Y_S, lam_S) - W) / size - 2 * model.lost
+    lost = svd.rounding(Y_S, lam_S) / size
     rounding = lost / svd.condition
     rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
-    found = certify(found, svd.condition, W, rounding=rounding, uncertain=lost)
+    found = certify(error, svd.condition, W, rounding=rounding, uncertain=lost)
     if not found.exact:
         raise ValueError(
             f"the inputs found, retrained, miss W by {found.relative_error:.3g}, more "

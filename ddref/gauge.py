@@ -158,9 +158,10 @@ def _scale_of_lam(M: Array) -> float:
 
 def _check_same_model(old: ChangedSet, new: ChangedSet, M: Array) -> None:
     """Refuse a change after which training gives another model, beyond rounding."""
-    (W, unit, lost, condition), (W_new, unit_new, *worse) = _trained(*old), _trained(*new)
+    W, unit, lost, condition = _trained(*old)
+    W_new, unit_new, lost_new, condition_new = _trained(*new)
     error, unit = norm(W_new - W), max(unit, unit_new) or 1.0
-    lost, condition = (lost + worse[0]) / unit, max(condition, worse[1])
+    lost, condition = (lost + lost_new) / unit, max(condition, condition_new)
     judged = certify(
         error / unit, condition, W, rounding=lost / condition, uncertain=lost
     )

@@ -9,13 +9,10 @@ from array_api_compat import array_namespace, device
 
 from .arrays import (
     Array,
-    ThinSVD,
     check_arrays,
     check_lam,
     check_shapes,
     norm,
-    number,
-    relative,
     thin_svd,
 )
 
@@ -31,7 +28,9 @@ class Certificate(NamedTuple):
     condition: float  # of the features that are trained on, at least 1
     rounding: float  # change of features with the last bits of the set, at least eps
     tolerance: float  # 50 * condition * rounding, at most the cube root of eps
-    exact: bool  # errors <= tolerances with what is uncertain, and 50 * condition * eps <= 1e-2
+    exact: (
+        bool  # errors, known well enough, <= tolerances; 50 * condition * eps <= 1e-2
+    )
     distance: float | None = None  # ||Phi_S - Phi_0|| / ||Phi_0||, in features
     lower_bound: float | None = None  # no exact set with as many points is nearer
     input_distance: float | None = None  # ||X_S - X_0|| / ||X_0||, in inputs

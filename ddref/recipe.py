@@ -508,17 +508,17 @@ def _why_not_exact(found, lam_S):
     )
     if lam_S:
         way = f"leave lam_S = {lam_S:.3g} out, or {way}"
-    open_, error_b = "", ""
+    doubt, error_b = "", ""
     if certificate.uncertain is not None:
-        open_ = f", and rounding in the training may add {certificate.uncertain:.2g}"
+        doubt = f", and rounding in the training may add {certificate.uncertain:.2g}"
     if certificate.intercept_error is not None:
         error_b = f" and {certificate.intercept_error:.3g} from b"
         error_b += f" ({certificate.intercept_tolerance:.2g} allowed)"
     return (
         f"the set found is not exact: training on it gives a model "
         f"{certificate.relative_error:.3g} away from W "
-        f"({certificate.tolerance:.2g} allowed{open_}){error_b}. Rounding X_S (entries up to "
-        f"{certificate.largest_input:.3g}) changes its features by "
+        f"({certificate.tolerance:.2g} allowed{doubt}){error_b}. Rounding X_S (entries "
+        f"up to {certificate.largest_input:.3g}) changes its features by "
         f"{certificate.rounding:.2g}, their condition number is "
         f"{certificate.condition:.3g}; {way}"
     )

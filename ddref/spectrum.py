@@ -348,8 +348,8 @@ def _check_square(size: float, like: Array, name: str) -> None:
     high = math.sqrt(float(limits.max)) * eps_of(like)
     if size and not low <= size <= high:
         raise ValueError(
-            f"{name} has norm {size:.3g}, and squares in {like.dtype} keep their digits "
-            f"from {low:.1g} to {high:.1g} only: scale the features by a power of two"
+            f"{name} has norm {size:.3g}; squares in {like.dtype} keep their digits "
+            f"for norms from {low:.1g} to {high:.1g}: scale the features by a power of two"
         )
 
 
