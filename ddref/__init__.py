@@ -13,7 +13,7 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 # Names of the module estimator.
-_ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller")
+_ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller", "from_model")
 __all__ = [
     *_ESTIMATORS,
     "arrays",

@@ -1,13 +1,27 @@
 """Tables as they come: each spelling is read as it is meant or refused with its place, and nothing goes missing."""
 
+import contextlib
+import datetime
 import gzip
+import importlib.util
 import json
+import subprocess
+import sys
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn import datasets as toys
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ddref import files
 from ddref.command import main
+from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
+from ddref.tables import TableEncoder
 from ddref.tables.cells import slip
 from ddref.tables.columns import from_cells, target_from_cells
 from ddref.tables.text import read_text
@@ -104,7 +118,7 @@ def test_years_beside_a_word_are_names(tmp_path, capsys):
     path = written(tmp_path / "u.csv", other, header=("kind", 1990, 1995, 2000))
     (tmp_path / "out.npz").unlink()
     assert "is it names" in refused(capsys, path, target="0")
-    assert read_text(path, target="kind").names == ("kind", "1990", "1995", "2000")
+    assert read_text(path, known=["kind"]).names == ("kind", "1990", "1995", "2000")
 
 
 def test_plain_numbers_without_names_are_all_read_and_it_is_said(tmp_path, capsys):
@@ -206,11 +220,30 @@ def test_a_column_that_counts_the_rows_is_left_out_and_said(name, start, tmp_pat
     counted = [[start + i, *row] for i, row in enumerate(rows_with(Y))]
     path = written(tmp_path / "t.csv", counted, (name, "a", "b", "c", "y"))
     assert distil(path) == 0
-    assert f"left out: {name} (counts the rows)" in capsys.readouterr().err
+    assert f"left out: {name or 'no name'} (counts the rows)" in capsys.readouterr().err
     assert saved(path).X_S.shape[1] == 3
     assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
     without = written(tmp_path / "u.csv", rows_with(Y))
     assert main(["verify", str(tmp_path / "out.npz"), str(without)]) == 0
+
+
+@pytest.mark.parametrize("rows", [slice(None, None, -1), [1, 2, 5, *range(7, 24)]])
+def test_an_index_of_rows_that_were_chosen_is_left_out(rows, tmp_path, capsys):
+    frame = pd.DataFrame(X, columns=list("abc")).assign(y=Y).iloc[rows]
+    frame.to_csv(tmp_path / "t.csv")
+    assert distil(tmp_path / "t.csv") == 0 and saved(tmp_path / "t.csv").X_S.shape[1] == 3
+    assert "left out: no name (" in capsys.readouterr().err
+
+
+def test_a_table_without_names_is_verified_without_being_asked_again(tmp_path):
+    for target in (KINDS, Y):
+        path = written(tmp_path / "t.csv", rows_with(target), header=None)
+        assert distil(path, "--no-header", target="-1") == 0
+        assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+    path = written(tmp_path / "t.csv", rows_with(Y), header=(0, 1, 2, 3))
+    assert distil(path, "--header", target="3") == 0
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 2
+    assert main(["verify", str(tmp_path / "out.npz"), str(path), "--header"]) == 0
 
 
 def test_a_count_that_has_another_name_is_a_feature(tmp_path):
@@ -371,3 +404,334 @@ def test_the_file_holds_the_table_as_plain_data(tmp_path):
     table = saved(tmp_path / "t.csv").table
     assert json.loads(json.dumps(table)) == table
     assert [column["name"] for column in table["columns"]] == ["a", "b", "c"]
+
+
+# -- data frames
+
+
+def frame_of_every_kind(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "size": rng.normal(size=n),
+            "count": rng.integers(0, 9, n),
+            "hue": rng.choice(["red", "green", "blue"], n),
+            "ward": pd.Categorical(rng.choice([1, 2, 5], n)),
+            "text": pd.array(rng.choice(["x", "y"], n), dtype="string"),
+            "flag": rng.choice([True, False], n),
+            "nullable": pd.array(rng.integers(0, 5, n), dtype="Int64"),
+            "seen": pd.date_range("2020-01-01", periods=n, freq="36h"),
+            "zoned": pd.date_range("2020-01-01", periods=n, freq="D", tz="Asia/Tokyo"),
+            "written": [f"{1 + i % 28:02d}/{1 + i % 12:02d}/2021" for i in range(n)],
+            "bins": pd.cut(rng.normal(size=n), [-9, -1, 1, 9]),
+            "object": pd.Series(rng.integers(0, 5, n), dtype=object),
+            "name": [f"person {i}" for i in range(n)],
+            "id": rng.permutation(n) + 1000,
+            "Unnamed: 0": np.arange(n),
+        }
+    )
+
+
+LEFT_OUT = ["name", "id", "Unnamed: 0"]
+
+
+def fitted(model, X, y):
+    """A fit that says which columns it leaves out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with contextlib.ExitStack() as stack:
+            if set(X.columns) & set(LEFT_OUT):
+                stack.enter_context(pytest.warns(UserWarning, match="columns left out: "))
+            return model.fit(X, y)
+
+
+def test_a_frame_of_every_kind_becomes_numbers_and_comes_back_from_plain_data():
+    frame = frame_of_every_kind()
+    encoder = TableEncoder().fit(frame)
+    names = encoder.get_feature_names_out().tolist()
+    assert [e.name for e in encoder.entries if not e.width] == LEFT_OUT
+    assert names[2:5] == ["hue=blue", "hue=green", "hue=red"] and "ward=5" in names and "bins=(-1, 1]" in names
+    A = encoder.transform(frame)
+    assert A.shape == (60, len(names)) and np.isfinite(A).all()
+    at = {name: A[:, i] for i, name in enumerate(names)}
+    assert np.array_equal(at["hue=red"], frame["hue"] == "red") and np.array_equal(at["flag"], frame["flag"])
+    assert at["seen"][:3].tolist() == [18262.0, 18263.5, 18265.0] and at["zoned"][0] == 18262 - 9 / 24
+    assert at["written"][12] == (datetime.date(2021, 1, 13) - datetime.date(1970, 1, 1)).days
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.describe())))
+    assert again.entries == encoder.entries
+    shuffled = frame[frame.columns[::-1]].drop(columns=["name"])
+    assert np.array_equal(again.transform(shuffled), A)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_model_is_that_of_a_scikit_learn_pipeline(scaled):
+    frame = frame_of_every_kind(200)[["size", "count", "hue", "ward", "text", "flag"]]
+    y = RNG.normal(size=200) + frame["size"] + (frame["hue"] == "red")
+    model = fitted(DistilledRidge(lam=0.7, scaling="columns" if scaled else None), frame, y)
+    assert model.certificate_.exact
+    steps = [ColumnTransformer([("words", OneHotEncoder(), ["hue", "ward", "text"])], remainder="passthrough")]
+    steps += [StandardScaler()] * scaled
+    pipeline = make_pipeline(*steps, Ridge(alpha=0.7)).fit(frame, y)
+    new = frame_of_every_kind(50, seed=1)[frame.columns]
+    assert np.allclose(model.predict(new), pipeline.predict(new), rtol=0, atol=1e-9)
+    assert np.allclose(model.predict(new[new.columns[::-1]]), pipeline.predict(new), rtol=0, atol=1e-9)
+    small = Ridge(alpha=model.lam_s_).fit(model.transform_distilled(), model.y_distilled_)
+    rows = (model.table_.transform(new) - model.mean_) / model.scale_
+    assert np.allclose(small.predict(rows), pipeline.predict(new), rtol=0, atol=1e-9)
+
+
+def test_an_estimator_keeps_names_and_its_file_the_table(tmp_path):
+    frame = frame_of_every_kind()
+    model = fitted(DistilledRidgeClassifier(), frame, frame["hue"].astype("category"))
+    assert model.n_features_in_ == 15 and model.feature_names_in_.tolist() == list(frame.columns)
+    assert model.get_feature_names_out().tolist() == model.table_.get_feature_names_out().tolist()
+    model.save(tmp_path / "s.npz")
+    loaded = files.load(tmp_path / "s.npz")
+    assert loaded.classes.tolist() == ["blue", "green", "red"]
+    rows = TableEncoder.from_dict(loaded.table).transform(frame)
+    W, b = files.model(loaded)
+    found = loaded.classes[np.argmax(files.features(loaded, rows) @ W + b, axis=1)]
+    assert np.array_equal(found, model.predict(frame))
+    assert np.array_equal(model.predict(rows), model.predict(frame))  # rows as the points are
+    with pytest.raises(ValueError, match="X has 2 columns: pass a data frame"):
+        model.predict(rows[:, :2])
+    model.fit(X, KINDS)
+    assert model.table_ is None and not hasattr(model, "feature_names_in_") and model.n_features_in_ == 3
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
+def test_classes_of_every_dtype_of_words_are_saved(dtype, tmp_path):
+    y = pd.Series(KINDS).astype(dtype)
+    model = DistilledRidgeClassifier().fit(pd.DataFrame(X, columns=list("abc")), y)
+    model.save(tmp_path / "s.npz")
+    assert files.load(tmp_path / "s.npz").classes.tolist() == ["lily", "rose"]
+
+
+def test_missing_and_new_columns_and_new_words_are_named():
+    frame = frame_of_every_kind()[["size", "hue", "ward"]]
+    encoder = TableEncoder().fit(frame)
+    with pytest.raises(ValueError, match="missing columns: 'hue'; columns that the first table did not have: 'tint'"):
+        encoder.transform(frame.rename(columns={"hue": "tint"}))
+    with pytest.raises(ValueError, match="column 'hue' has the words 'mauve', which the first table did not have"):
+        encoder.transform(frame.assign(hue="mauve"))
+    with pytest.raises(ValueError, match="column 'size', row 0: 'big', where numbers were"):
+        encoder.transform(frame.assign(size="big"))
+    with pytest.raises(ValueError, match="missing values in 'size' .60 rows."):
+        encoder.transform(frame.assign(size=np.nan))
+    with pytest.raises(ValueError, match="several columns have the same name: 'size'"):
+        TableEncoder().fit(pd.concat([frame, frame[["size"]]], axis=1))
+
+
+def test_missing_values_of_a_frame_are_counted_or_filled():
+    frame = frame_of_every_kind()[["size", "hue", "seen", "nullable", "name"]]
+    for column, count in (("size", 3), ("hue", 2), ("seen", 1), ("nullable", 4), ("name", 5)):
+        frame.loc[frame.index[:count], column] = None
+    with pytest.raises(
+        ValueError, match="missing values: size 3, hue 2, seen 1, nullable 4 of 60 rows, the first in row 0"
+    ):
+        DistilledRidge().fit(frame, Y.repeat(3)[:60])
+    model = fitted(DistilledRidge(missing="mean"), frame, Y.repeat(3)[:60])
+    names, A = model.get_feature_names_out().tolist(), model.table_.transform(frame)
+    assert "hue=(missing)" in names
+    for column in ("size", "nullable"):
+        assert np.allclose(A[:3, names.index(column)], frame[column].mean(), rtol=1e-14)
+    assert A[:3, names.index("hue=(missing)")].tolist() == [1.0, 1.0, 0.0]
+    whole = TableEncoder(missing="drop").fit(frame).complete(frame)
+    assert whole.tolist() == [False] * 4 + [True] * 56
+    with pytest.raises(ValueError, match="missing = 'median' must be None or 'mean'"):
+        DistilledRidge(missing="median").fit(X, Y)
+
+
+def test_what_a_frame_hides_is_refused_by_column():
+    good = pd.DataFrame({"a": X[:, 0]})
+    wrong = {
+        "numbers as texts such as": X[:, 1].astype(str),
+        "'x' among 23 numbers": [*X[:23, 1].astype(str), "x"],
+        "values of several types": pd.Series([[1]] * 12 + [{}] * 12),
+        "inf is not a finite number": [np.inf, *X[1:, 1]],
+        "values of complex128": X[:, 1] + 1j,
+    }
+    for words, values in wrong.items():
+        with pytest.raises(ValueError, match=words) as error:
+            TableEncoder().fit(good.assign(b=values))
+        assert "column 'b'" in str(error.value)
+    dates = [f"0{1 + i % 9}/0{1 + i % 7}/2021" for i in range(24)]
+    assert TableEncoder().fit(good.assign(b=dates)).entries[1].why.startswith("dates of which day and month")
+    with pytest.raises(ValueError, match="no column is left: left out: b"):
+        TableEncoder().fit(pd.DataFrame({"b": [f"name {i}" for i in range(60)]}))
+    forced = TableEncoder(words=["b"], leave_out=["a"]).fit(good.assign(b=np.arange(24) % 3))
+    assert forced.get_feature_names_out().tolist() == ["b=0", "b=1", "b=2"]
+    with pytest.raises(ValueError, match="no columns 'c': there are 'a'"):
+        TableEncoder(words=["c"]).fit(good)
+
+
+@pytest.mark.parametrize("change", [
+    {"columns": []}, {"columns": 3}, {"columns": [{"name": "a", "kind": "nonsense"}]}, {"missing": "median"}, {"target": 3},
+    {"columns": [{"name": "a", "kind": "number"}] * 2}, {"columns": [{"name": "a", "kind": "words"}]}, {"more": 1},
+    {"columns": [{"name": "a", "kind": "number", "fill": "x"}]}, {"columns": [{"name": "a", "kind": "number", "color": 1}]},
+    {"columns": [{"name": "a", "kind": "words", "levels": ["x", "x"]}]}, {"columns": [{"name": "a", "kind": "words", "levels": [[1]]}]},
+])  # fmt: skip
+def test_a_description_that_was_changed_is_refused(change):
+    described = {"columns": [{"name": "a", "kind": "number"}], "missing": None, "target": None}
+    assert TableEncoder.from_dict(described).names == ("a",)
+    with pytest.raises(ValueError, match="the table is not described"):
+        TableEncoder.from_dict({**described, **change})
+
+
+BLOCKED = """
+import importlib.abc, sys
+class Block(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'")
+sys.meta_path.insert(0, Block())
+from ddref.command import main
+plain = main(["distill", "t.csv", "--target", "y", "--out", "o.npz"]), main(["verify", "o.npz", "t.csv"])
+words = main(["distill", "w.csv", "--target", "y", "--out", "p.npz"])
+other = main(["distill", "x.parquet", "--target", "y", "--out", "p.npz"])
+print(plain, words, other)
+"""
+
+
+def test_without_pandas_plain_numbers_are_read_and_anything_else_names_the_extra(tmp_path):
+    written(tmp_path / "t.csv", rows_with(KINDS))
+    words = [[kind, *x, y] for kind, x, y in zip(KINDS, X.tolist(), Y, strict=True)]
+    written(tmp_path / "w.csv", words, ("kind", "a", "b", "c", "y"))
+    (tmp_path / "x.parquet").write_bytes(b"PAR1")
+    done = subprocess.run([sys.executable, "-c", BLOCKED], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.stdout.splitlines()[-1] == "(0, 0) 2 2", done.stderr
+    said = [line for line in done.stderr.splitlines() if "error" in line]
+    assert f"words such as {str(KINDS[0])!r} in column 'kind' need pandas" in said[0] and ".parquet" in said[1]
+    assert all('pip install "ddref[tables]"' in line for line in said)
+
+
+# -- real tables, by one command each
+
+
+def penguins(n=120):
+    rng = np.random.default_rng(3)
+    species = rng.integers(0, 3, n)
+    frame = pd.DataFrame({
+        "species": np.array(["Adelie", "Chinstrap", "Gentoo"])[species],
+        "island": np.where(species == 2, "Biscoe", rng.choice(["Dream", "Torgersen"], n)),
+        "bill_length_mm": (38 + 5 * species + rng.normal(size=n)).round(1),
+        "body_mass_g": 3700 + 500 * species + rng.integers(-200, 200, n),
+        "sex": rng.choice(["male", "female"], n),
+    })  # fmt: skip
+    frame.loc[[3, 50], ["bill_length_mm", "body_mass_g", "sex"]] = None
+    return frame
+
+
+def titanic(n=200):
+    rng = np.random.default_rng(4)
+    sex = rng.choice(["male", "female"], n)
+    return pd.DataFrame({
+        "PassengerId": np.arange(1, n + 1),
+        "Survived": ((sex == "female") ^ (rng.random(n) < 0.1)).astype(int),
+        "Pclass": rng.integers(1, 4, n),
+        "Name": [f'O\'Dwyer, Mrs. {i} (Ellen "Nellie")' for i in range(n)],
+        "Sex": sex,
+        "Age": np.where(rng.random(n) < 0.2, np.nan, rng.integers(1, 80, n)),
+        "Ticket": [f"A/5 {31 * i}" if i % 4 == 0 else str(100000 + 31 * i) for i in range(n)],
+        "Fare": rng.exponential(30, n).round(4),
+        "Cabin": [f"C{i}" if i % 5 == 0 else None for i in range(n)],
+        "Embarked": rng.choice(["S", "C", "Q", None], n, p=[0.7, 0.2, 0.09, 0.01]),
+    })  # fmt: skip
+
+
+def cars(n=60):
+    rng = np.random.default_rng(5)
+    weight = rng.normal(3000, 500, n).round()
+    frame = pd.DataFrame({"mpg": (50 - weight / 100 + rng.normal(size=n)).round(1), "cyl": rng.choice([4, 6, 8], n),
+                          "wt": weight, "origin": rng.choice(["usa", "japan", "europe"], n)})  # fmt: skip
+    return frame.set_index(pd.Index([f"Car {i}" for i in range(n)])).reset_index(names="")
+
+
+def sales(n=100):
+    rng = np.random.default_rng(6)
+    days = pd.date_range("2024-02-01", periods=n, freq="D")
+    frame = pd.DataFrame(
+        {"day": days.strftime("%Y-%m-%d"), "shop": rng.choice(["01", "02", "17"], n), "open": rng.random(n) > 0.3}
+    )
+    return frame.assign(sold=(np.arange(n) / 7 + 3 * frame["open"] + rng.normal(size=n)).round(3))
+
+
+def wide():
+    frame = pd.DataFrame(np.random.default_rng(7).normal(size=(30, 90)).round(3))
+    return frame.assign(label=np.where(frame[0] > 0, "up", "down"))
+
+
+def tall():
+    frame = pd.DataFrame(np.random.default_rng(8).normal(size=(3000, 4)).round(3), columns=list("abcd"))
+    return frame.assign(city=frame["a"].map(lambda a: "north" if a > 0 else "south"), y=frame["b"] * 3 + frame["c"])
+
+
+def of_scikit_learn(name):
+    data = getattr(toys, f"load_{name}")(as_frame=True)
+    frame = data.frame.copy()
+    if name == "linnerud":
+        return frame.drop(columns=["Waist", "Pulse"])
+    if hasattr(data, "target_names") and name != "diabetes":
+        frame["target"] = np.array(data.target_names)[frame["target"]]
+    return frame
+
+
+TABLES = {
+    "iris": (lambda: of_scikit_learn("iris"), "target", []),
+    "wine": (lambda: of_scikit_learn("wine"), "target", []),
+    "breast_cancer": (lambda: of_scikit_learn("breast_cancer"), "target", []),
+    "diabetes": (lambda: of_scikit_learn("diabetes"), "target", ["--task", "regression"]),
+    "linnerud": (lambda: of_scikit_learn("linnerud"), "Weight", ["--task", "regression"]),
+    "penguins": (penguins, "species", ["--missing", "drop"]),
+    "penguins, filled": (penguins, "species", ["--missing", "mean"]),
+    "titanic": (titanic, "Survived", ["--missing", "mean"]),
+    "cars": (cars, "mpg", []),
+    "dates": (sales, "sold", []),
+    "wide": (wide, "label", []),
+    "tall": (tall, "y", []),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_real_table_is_distilled_and_verified_by_one_command_each(name, tmp_path, capsys):
+    make, target, options = TABLES[name]
+    frame, path = make(), tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    assert distil(path, *options, target=target) == 0
+    backwards = tmp_path / "backwards.tsv"
+    frame[frame.columns[::-1]].to_csv(backwards, index=False, sep="\t")
+    for other in (path, backwards):
+        capsys.readouterr()
+        assert main(["verify", str(tmp_path / "out.npz"), str(other)]) == 0
+        assert "exact: the distilled set trains the same model" in capsys.readouterr().out
+    table = saved(path).table
+    if name == "titanic":
+        kinds = {column["name"]: column["kind"] for column in table["columns"]}
+        assert [n for n, kind in kinds.items() if kind == "left out"] == ["PassengerId", "Name", "Ticket", "Cabin"]
+        assert (kinds["Sex"], kinds["Embarked"], kinds["Age"]) == ("words", "words", "number")
+    if name == "dates":
+        assert [column["kind"] for column in table["columns"]] == ["date", "words", "words"]
+
+
+def test_titanic_is_refused_with_all_its_gaps_in_one_line(tmp_path, capsys):
+    frame = titanic()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    text = refused(capsys, tmp_path / "t.csv", target="Survived")
+    assert f"Age {frame['Age'].isna().sum()}, Embarked {frame['Embarked'].isna().sum()} of 200 rows" in text
+
+
+def test_excel_and_parquet_are_read_by_pandas(tmp_path, capsys):
+    frame = penguins().dropna()
+    frame.to_excel(tmp_path / "t.xlsx", index=False)
+    written_files = [tmp_path / "t.xlsx"]
+    if importlib.util.find_spec("pyarrow"):
+        frame.to_parquet(tmp_path / "t.parquet")
+        written_files.append(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv.gz", index=False)
+    for path in written_files:
+        assert distil(path, target="species") == 0
+        for other in (path, tmp_path / "t.csv.gz"):
+            assert main(["verify", str(tmp_path / "out.npz"), str(other)]) == 0
+    (tmp_path / "out.npz").unlink()
+    (tmp_path / "t.xlsx").write_bytes(b"PK nothing")
+    assert "damaged, or not .xlsx" in refused(capsys, tmp_path / "t.xlsx", target="species")

@@ -3,7 +3,8 @@
 `DistilledRidge` and `DistilledRidgeClassifier` fit ridge regression (on the columns, or
 on the features of a map of `ddref.maps`) and hold a small set that trains the same
 model: handed to scikit-learn's own `Ridge(alpha=lam_s_, fit_intercept=...)`, it gives
-`coef_` and `intercept_`. `Distiller` is what the two share.
+`coef_` and `intercept_`. `Distiller` is what the two share. `from_model` gives the set
+of a linear model that is trained already, whatever trained it.
 
 Two classes and not one that looks at `y`: whole numbers can be classes or measurements,
 and only you know which.
@@ -11,6 +12,7 @@ and only you know which.
 
 from .estimators import DistilledRidge, DistilledRidgeClassifier, Distiller
 from .images import Images, displayed
+from .models import from_model
 from .training import trained
 
 __all__ = [
@@ -19,5 +21,6 @@ __all__ = [
     "Distiller",
     "Images",
     "displayed",
+    "from_model",
     "trained",
 ]

@@ -1,5 +1,6 @@
 """The two estimators, and what they share."""
 
+import contextlib
 import math
 import numbers
 import operator
@@ -22,16 +23,18 @@ from sklearn.utils.validation import (
 )
 
 from .. import files, intercept, krr, recipe
-from ..arrays import Array, check_lam, norm
+from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..statistics import Statistics
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
 from ..tables.text import shown
+from .adding import Added, rows_alike
 from .images import Images, displayed
 from .points import noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
@@ -217,9 +220,10 @@ class Distiller(BaseEstimator):
     # -------------------------------------------------------------------------- fitting
 
     def _forget(self):
-        """Attributes of an earlier fit go."""
+        """Attributes of an earlier fit go, and the sums of one in batches."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
+        self._added = None
 
     def _validated(self, X, y, **options):
         """X (n, d) in float64, and y. Sparse rows stay sparse where there are many of
@@ -297,13 +301,8 @@ class Distiller(BaseEstimator):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
         weights (n,) above 0, or None.
         """
-        self._check_parameters(X)
-        rng = check_random_state(self.random_state)
-        self.mean_, self.scale_ = self._scaling(X, weights)
+        rng = self._begin(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
-        seeded = isinstance(self.random_state, numbers.Integral)
-        self.seed_ = int(self.random_state) if seeded else None
-        self.feature_map_ = self._map(X, weights, int(rng.randint(2**31 - 1)))
         self._report("features")
         Phi, Y_ = self._features(X), self._array(Y)
         if Phi.shape[0] != Y_.shape[0]:
@@ -314,6 +313,168 @@ class Distiller(BaseEstimator):
         W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
         X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
+        return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _begin(self, X, weights):
+        """Parameters are checked; scaling, seed and map are found. Returns the source
+        of random numbers.
+        """
+        self._check_parameters(X.shape[1])
+        rng = check_random_state(self.random_state)
+        self.mean_, self.scale_ = self._scaling(X, weights)
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.feature_map_ = self._map(X, weights, int(rng.randint(2**31 - 1)))
+        return rng
+
+    def _distil_sums(self, alike, n, d, starts):
+        """Fit and distil from rows with the sums of n samples of d columns; starts (X,
+        Y, y) are samples to start from: X is None where there are none, y where they
+        have no classes.
+        """
+        X, Y_0, y = starts
+        self.n_features_in_ = d
+        several = isinstance(self.lam, str) or hasattr(self.lam, "__iter__")
+        if several and self.select != "gcv":
+            raise ValueError(
+                f"select = {self.select!r} looks at the samples again, and only their "
+                "sums are kept: use 'gcv'"
+            )
+        mapped = self.feature_map is not None
+        rng = self._begin(np.zeros((1, d)) if mapped else alike.Phi, alike.weights)
+        Phi = self._array(alike.Phi) if mapped else self._features(alike.Phi)
+        W, b = self._train(Phi, self._array(alike.Y), y, alike.weights, rng)
+        weights = None
+        if not mapped and isinstance(self.init, str) and self.init == "noise":
+            X, weights = alike.Phi, alike.weights  # of which it has mean and spread
+        if X is None and isinstance(self.init, str) and self.init != "orthonormal":
+            raise ValueError(
+                f"init = {self.init!r}, and sums hold no samples to start from: pass "
+                "init='noise' (without a feature map), 'orthonormal', or an array of "
+                "points (m, d)"
+            )
+        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W))
+        self._distil_model(W, b, X_0, m, Phi, False)
+        self.certificate_ = self.certificate_._replace(samples=n)
+
+    def _distil_added(self, added):
+        """Fit and distil from the samples that came and did not go."""
+        alike = rows_alike(added.statistics, added.shift, True)
+        starts = added.X, added.Y, added.codes
+        self._distil_sums(alike, added.statistics.n, added.X.shape[1], starts)
+        self.data_range_ = added.range
+        self._added = added
+        if added.flat:
+            self._flatten()
+
+    def _flatten(self):
+        """Arrays of one target without an axis for it."""
+        self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+        self.y_distilled_ = self.y_distilled_[:, 0]
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """After an error everything is as it was."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _batch(self, X, y, sign, **options):
+        """X (n, d) in float64, y, and what was added before (None: nothing yet)."""
+        added = getattr(self, "_added", None)
+        if added is None and sign < 0:
+            raise ValueError(
+                "there are no sums to take samples from, fit keeps none: begin with "
+                "partial_fit"
+            )
+        if added is None and hasattr(self, "X_distilled_"):
+            warnings.warn(
+                "fit keeps no sums: partial_fit begins anew, without the samples that "
+                "fit had seen; begin with partial_fit to train in batches",
+                stacklevel=4,
+            )
+        if isinstance(self.feature_map, str) or (
+            self.feature_map is not None and self.scaling is not None
+        ):
+            raise ValueError(
+                f"feature_map = {self.feature_map!r}, scaling = {self.scaling!r}: in "
+                "batches the features must not depend on the samples; pass a map of "
+                "ddref.maps and scaling=None"
+            )
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=added is None,
+            dtype=np.float64,
+            multi_output=True,
+            **options,
+        )
+        self.table_ = None
+        return X, y, added
+
+    def _unscaled_features(self, X):
+        """Features (n, p) of a batch, in NumPy."""
+        if self.feature_map is None:
+            return X
+        self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        self.feature_map_ = self._map(X, None, 0)
+        return _numpy(self._features(X))
+
+    def _nothing_added(self, X, Y, weights, **options):
+        """Sums to which the first batch can be added."""
+        return Added(self._unscaled_features(X), Y, weights, **options)
+
+    def _change(self, sign, X, Y, codes, weights, added):
+        """Add samples to those before, or take them away, and distil again."""
+        Phi = self._unscaled_features(X)
+        after = added.changed(sign, X, Phi, Y, codes, weights)
+        names = getattr(self, "feature_names_in_", None)
+        self._forget()
+        self.table_ = None
+        if names is not None:
+            self.feature_names_in_ = names
+        if after.classes is not None:
+            self.classes_, self.multilabel_ = after.classes, False
+        self._distil_added(after)
+        return self
+
+    def _fit_sums(self, statistics, classes):
+        """Fit and distil from sums that are there already."""
+        if not isinstance(statistics, Statistics):
+            raise TypeError(
+                f"statistics must be Statistics, got {type(statistics).__name__}"
+            )
+        self._forget()
+        self.table_ = None
+        ones = bool(self.fit_intercept) or self.scaling is not None
+        p = statistics.p - ones
+        last = number(statistics.G[-1, -1])
+        if ones and not (p and abs(last - statistics.n) <= 1e-9 * statistics.n):
+            raise ValueError(
+                "an intercept or scaling needs means: sum rows [Phi, 1], a last column "
+                f"of ones; that of these statistics has {last:.6g} as the sum of its "
+                f"squares, and there are {statistics.n} samples"
+            )
+        if self.feature_map is not None and self.scaling is not None:
+            raise ValueError("sums of features cannot be scaled: pass scaling=None")
+        if classes is not None:
+            self.classes_, self.multilabel_ = classes, False
+        alike = rows_alike(statistics, np.zeros((1, p)), ones)
+        d = self._width(np.zeros((p, 1)), None)
+        codes = None if classes is None else np.zeros(0, dtype=int)
+        self._distil_sums(alike, statistics.n, d, (None, None, codes))
+        self.data_range_ = None
+        return self
+
+    def _distil_model(self, W, b, X_0, m, Phi, classes):
+        """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
+        are features of samples to compare predictions on, or None.
+        """
         found = recipe.distill(
             self._scaled_map(),
             W,
@@ -322,31 +483,76 @@ class Distiller(BaseEstimator):
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
-            like=some_rows(Phi),
+            like=None if Phi is None else some_rows(Phi),
             dtype=np.dtype(self.dtype).name,
         )
         self._report("checking")
-        self.certificate_ = self._compared(found, W, b, Phi, X_0, y is not None)
+        self.certificate_ = self._compared(found, W, b, Phi, X_0, classes)
         self.X_distilled_ = _numpy(found.X_S).astype(self.dtype)
         self.y_distilled_ = _numpy(found.Y_S).astype(self.dtype)
         self.lam_s_, self.n_points_ = found.lam_S, m
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _hold(self, linear, X):
+        """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
+        d) are samples, or None.
+        """
+        self._forget()
+        d = self._width(linear.W, X)
+        self._check_parameters(d)
+        rng = check_random_state(self.random_state)
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.n_features_in_, self.table_ = d, None
+        self.mean_, self.scale_ = np.zeros(d), np.ones(d)
+        self.feature_map_ = self.feature_map
+        self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
+        W = self._array(linear.W)
+        b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
+        Phi = Y = y = None
+        if X is not None:
+            Phi = self._features(X)
+            if Phi.shape[1] != W.shape[0]:
+                raise ValueError(
+                    f"X has {Phi.shape[1]} features and the model reads {W.shape[0]}"
+                )
+            Y = _numpy(Phi @ W + b)
+        classification = linear.classes is not None
+        if classification:
+            self.classes_, self.multilabel_ = np.asarray(linear.classes), False
+            y = None if Y is None else _decisions(Y).astype(int)
+        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
+        self._distil_model(W, b, X_0, m, Phi, classification)
+        if linear.flat:
+            self._flatten()
+        return self
+
+    def _width(self, W, X):
+        """Columns of the rows that a model W (p, k) reads through the feature map."""
+        phi = self.feature_map
+        if isinstance(phi, str):
+            raise ValueError(
+                f"feature_map = {phi!r} is drawn anew: pass the map that the model was "
+                "trained with"
+            )
+        if phi is None:
+            if X is not None and X.shape[1] != len(W):
+                raise ValueError(
+                    f"X has {X.shape[1]} columns and the model reads {len(W)}"
+                )
+            return len(W)
+        rows = X if isinstance(self.init, str) else np.asarray(self.init)
+        d = getattr(phi, "input_dim", None) or (None if rows is None else rows.shape[1])
+        if d is None:
+            raise ValueError("the feature map takes any number of columns: pass X")
+        return d
+
     def _compared(self, found, W, b, Phi, X_0, classes):
         """The certificate with what it looks like on the training samples."""
-        Phi_S = self._features(_numpy(found.X_S))
-        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        P, P_S = Phi @ W + b, Phi @ W_S + b_S
-        xp = array_namespace(P)
-        changed = xp.argmax(P, axis=1) != xp.argmax(P_S, axis=1)
-        certificate = found.certificate._replace(
-            prediction_error=relative_error(P_S, P),
-            decisions_changed=int(xp.sum(xp.astype(changed, xp.int64)))
-            if classes
-            else None,
-            samples=Phi.shape[0],
-        )
+        certificate = found.certificate
+        if Phi is not None:
+            certificate = self._predictions_compared(found, W, b, Phi, classes)
         if isinstance(self.init, str) and self.init == "noise":
             return certificate._replace(distance=None, input_distance=None)
         if X_0 is None:
@@ -361,7 +567,21 @@ class Distiller(BaseEstimator):
             input_distance=relative_error(end, start),
         )
 
-    def _check_parameters(self, X):
+    def _predictions_compared(self, found, W, b, Phi, classes):
+        """The certificate with how predictions on samples change."""
+        Phi_S = self._features(_numpy(found.X_S))
+        W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
+        P, P_S = Phi @ W + b, Phi @ W_S + b_S
+        changed = None
+        if classes:
+            changed = int(np.sum(_numpy(_decisions(P) != _decisions(P_S))))
+        return found.certificate._replace(
+            prediction_error=relative_error(P_S, P),
+            decisions_changed=changed,
+            samples=Phi.shape[0],
+        )
+
+    def _check_parameters(self, d):
         """Refuse parameters that need no data to be seen to be wrong."""
         name = np.dtype(self.dtype).name if self.dtype is not None else ""
         if name not in GOAL:
@@ -390,10 +610,10 @@ class Distiller(BaseEstimator):
         if self.image_shape is None:
             return
         shape = tuple(operator.index(side) for side in self.image_shape)
-        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != X.shape[1]:
+        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != d:
             raise ValueError(
                 f"image_shape = {self.image_shape!r} must be (height, width) or "
-                f"(height, width, channels) with {X.shape[1]} values, the columns of X"
+                f"(height, width, channels) with {d} values, the columns of X"
             )
         self.image_shape_ = shape
 
@@ -519,7 +739,7 @@ class Distiller(BaseEstimator):
     def _start(self, rng, X, Y, y, weights, rank):
         """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
         least = max(rank + bool(self.fit_intercept), 1)
-        own = None if isinstance(self.init, str) else self._own_points(X)
+        own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
@@ -543,12 +763,11 @@ class Distiller(BaseEstimator):
             return noise(rng, X, scale, m, weights), m
         return samples_to_start_from(rng, X, Y, y, m), m
 
-    def _own_points(self, X):
-        own = np.asarray(self.init, dtype=np.float64)
-        if own.ndim != 2 or own.shape[1] != X.shape[1] or not np.isfinite(own).all():
+    def _own_points(self):
+        own, d = np.asarray(self.init, dtype=np.float64), len(self.mean_)
+        if own.ndim != 2 or own.shape[1] != d or not np.isfinite(own).all():
             raise ValueError(
-                f"init must be a finite array (m, {X.shape[1]}), "
-                f"its shape is {own.shape}"
+                f"init must be a finite array (m, {d}), its shape is {own.shape}"
             )
         return own
 
@@ -650,12 +869,14 @@ class Distiller(BaseEstimator):
             classes = class_names = None
         if classes is not None and class_names is None:
             class_names = [str(c) for c in classes]
-        Y_S = self.y_distilled_
+        Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
+        if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
+            Y_S = np.hstack([-Y_S / 2, Y_S / 2])
         return files.Saved(
             X_S=self.X_distilled_,
-            Y_S=Y_S.reshape(len(Y_S), -1),
+            Y_S=Y_S,
             lam_S=float(self.lam_s_),
-            lam=float(self.lam_),
+            lam=float(getattr(self, "lam_", 0.0)),  # 0.0: not trained here
             fit_intercept=bool(self.fit_intercept),
             mean=self.mean_,
             scale=self.scale_,
@@ -716,9 +937,45 @@ class DistilledRidge(RegressorMixin, Distiller):
         X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
         self._distil(X, y.reshape(len(y), -1), None, weights)
         if y.ndim == 1:
-            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-            self.y_distilled_ = self.y_distilled_[:, 0]
+            self._flatten()
         return self
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "DistilledRidge":
+        """Add samples, and distil again: the model is that of `fit` on all of them.
+
+        Of the samples only sums are kept, and up to 1000 as points to start from; `fit`
+        keeps none, and after it this begins anew, with a warning.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(1, X, y, sample_weight)
+
+    def remove(self, X: Any, y: Any, sample_weight: Any = None) -> "DistilledRidge":
+        """Take samples away, as they were added, and distil again: the model is that of
+        `fit` on those that remain, up to rounding, and no point starts from one of
+        these.
+
+        That the samples had been added is for the caller to know.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(-1, X, y, sample_weight)
+
+    def fit_statistics(self, statistics: Statistics) -> "DistilledRidge":
+        """Train on sums over samples, and distil: `Statistics` of the features (n, p),
+        with an intercept or scaling of the features and a last column of ones.
+
+        ValueError for ``init="real"``: sums hold no samples to start from.
+        """
+        return self._fit_sums(statistics, None)
+
+    def _in_or_out(self, sign, X, y, sample_weight):
+        X, y, added = self._batch(X, y, sign, y_numeric=True)
+        weights = checked_weights(sample_weight, len(X))
+        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
+        Y = y.reshape(len(y), -1)
+        added = added or self._nothing_added(X, Y, weights, flat=y.ndim == 1)
+        return self._change(sign, X, Y, None, weights, added)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,) or (n, k)."""
@@ -821,6 +1078,85 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         self._distil(X, Y, codes, weights)
         return self
 
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Add samples, and distil again: the model is that of `fit` on all of them.
+
+        `classes` are all that will come, in the first call; default: those in y. Of the
+        samples only sums are kept, and up to 1000 as points to start from; `fit`
+        keeps none, and after it this begins anew, with a warning.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(1, X, y, classes, sample_weight)
+
+    def remove(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Take samples away, as they were added, and distil again: the model is that of
+        `fit` on those that remain, up to rounding, and no point starts from one of
+        these.
+
+        That the samples had been added is for the caller to know.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(-1, X, y, None, sample_weight)
+
+    def fit_statistics(
+        self, statistics: Statistics, classes: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Train on sums over samples with one-hot targets, and distil: `Statistics` of
+        the features (n, p), with an intercept or scaling of the features and a last
+        column of ones.
+
+        `classes` are those of the columns of the targets; default: 0 to k - 1.
+        ValueError for ``init="real"``: sums hold no samples to start from.
+        """
+        k = getattr(statistics, "k", 0)
+        classes = np.arange(k) if classes is None else np.asarray(classes)
+        if len(np.unique(classes)) != k:
+            raise ValueError(
+                f"classes are {len(np.unique(classes))} different ones, and the "
+                f"statistics have {k} targets"
+            )
+        return self._fit_sums(statistics, classes)
+
+    def _in_or_out(self, sign, X, y, classes, sample_weight):
+        X, y, added = self._batch(X, y, sign)
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight = {self.class_weight!r} depends on all samples: in "
+                "batches pass a dict, or sample_weight"
+            )
+        weights = checked_weights(sample_weight, len(X))
+        if self.class_weight is not None:
+            each = np.array([self.class_weight.get(c, 1.0) for c in y.tolist()])
+            weights = checked_weights(each, len(X)) * (
+                1 if weights is None else weights
+            )
+        X, y, weights = present(X, y, weights)
+        if added is None:
+            classes = _one_hot_classes(y if classes is None else np.asarray(classes))[0]
+        elif classes is not None and not np.array_equal(
+            np.unique(classes), added.classes
+        ):
+            raise ValueError(
+                f"classes are those of the first call, {added.classes[:5].tolist()}"
+            )
+        known = classes if added is None else added.classes
+        strange = np.setdiff1d(y, known)
+        if len(strange):
+            raise ValueError(
+                f"y has {strange[:3].tolist()}, not among the classes "
+                f"{known[:5].tolist()} of the first call: name all in its classes="
+            )
+        codes = np.searchsorted(known, y)
+        Y = one_hot(codes, len(known))
+        added = added or self._nothing_added(X, Y, weights, classes=known)
+        return self._change(sign, X, Y, codes, weights, added)
+
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n, k); for two classes (n,), positive for the second. Of indicators
         twice the scores minus 1: positive where a label is present.
@@ -828,6 +1164,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return 2 * scores - 1
+        if scores.shape[1] == 1:  # of a model with one score for two classes
+            return scores[:, 0]
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -835,7 +1173,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         scores = self._scores(X)
         if self.multilabel_:
             return (scores > 0.5).astype(int)
-        return self.classes_[np.argmax(scores, axis=1)]
+        return self.classes_[_decisions(scores).astype(int)]
 
     def _refuse_class_weight(self):
         if self.class_weight is not None:
@@ -881,6 +1219,13 @@ def _one_hot_classes(y):
             f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
         )
     return classes, codes, one_hot(codes, len(classes))
+
+
+def _decisions(P):
+    """Classes by number (n,): the largest score, or the sign of the only one."""
+    if P.shape[1] == 1:
+        return P[:, 0] > 0
+    return array_namespace(P).argmax(P, axis=1)
 
 
 def _numpy(A):

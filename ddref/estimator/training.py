@@ -230,9 +230,9 @@ def by_validation(
     for W in model.models(lams):
         P = model.predictions(Phi[out, :], W)
         if y is None:
-            errors = _numpy(xp.mean((P - Y[out, :]) ** 2, axis=1))
+            errors = _as_numpy(xp.mean((P - Y[out, :]) ** 2, axis=1))
         else:
-            errors = _numpy(xp.argmax(P, axis=1)) != y[held]
+            errors = _as_numpy(xp.argmax(P, axis=1)) != y[held]
         scores.append(float(np.average(errors, weights=weights[held])))
     return np.array(scores)
 
@@ -258,5 +258,5 @@ def _mean(A: Array, roots: Array | None = None) -> Array:
     return mean + rest / total
 
 
-def _numpy(A: Array) -> np.ndarray:
+def _as_numpy(A: Array) -> np.ndarray:
     return A if isinstance(A, np.ndarray) else A.detach().cpu().numpy()

@@ -61,6 +61,7 @@ def present(*arrays: Any) -> tuple[Any, ...]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> present(np.array([1.0, 2.0]), np.array([0.0, 3.0]))
     (array([2.]), array([3.]))
     """
@@ -81,6 +82,7 @@ def with_class_weight(
 
     Examples
     --------
+    >>> import numpy as np
     >>> with_class_weight(None, "balanced", np.array([0, 0, 0, 1])).round(3)
     array([0.667, 0.667, 0.667, 2.   ])
     """

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import are_numbers, as_numbers, is_missing, is_number, slip
+from .cells import are_numbers, as_numbers, is_missing, slip
 
 DAY = 86400.0  # seconds
 ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9:]+)?)?")
@@ -69,6 +69,9 @@ def from_cells(
     >>> from_cells(["1", "", "3"], "a").values
     array([ 1., nan,  3.])
     """
+    if kind in (None, "number") and not forced and are_numbers(cells):  # the usual case
+        values = _finite(np.array(cells, dtype=np.float64), cells)
+        return Column("number", values, np.zeros(len(cells), dtype=bool))
     known = set(map(str, levels))
     missing = np.array(
         [
@@ -79,11 +82,9 @@ def from_cells(
     found = [cell for cell, gone in zip(cells, missing, strict=True) if not gone]
     if kind == "number" or (kind is None and not forced):
         if kind == "number":
-            odd = [
-                i for i, c in enumerate(cells) if not missing[i] and not is_number(c)
-            ]
-            if odd:
-                raise Misfit(f"{cells[odd[0]]!r}, where numbers were", odd[0])
+            for row, cell in enumerate(cells):
+                if not missing[row] and not are_numbers([cell]):
+                    raise Misfit(f"{cell!r}, where numbers were", row)
         if kind == "number" or are_numbers(found):
             return Column("number", _finite(as_numbers(cells), cells), missing)
         strange = slip(cells)

@@ -15,7 +15,7 @@ from .text import Text, shown
 MANY = 50  # words in a column; with more it is left out
 DISTINCT = 0.8  # of the rows have a word of their own: names
 COUNTERS = re.compile(
-    r"|unnamed: 0|index|row|rows|row_?(?:names?|numbers?|id)|no\.?|nr\.?|#|id",
+    r"|unnamed: 0|index|level_0|row|rows|row_?(?:names?|numbers?|id)|no\.?|nr\.?|#|id",
     re.IGNORECASE,
 )
 IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:[iI][dD]|uuid|UUID|guid)|.*[a-z0-9]I[dD]")
@@ -267,7 +267,7 @@ class TableEncoder:
         if of["date"]:
             notes.append(f"days since 1970: {_listed([e.name for e in of['date']])}")
         if of["left out"]:
-            said = [f"{e.name} ({e.why})" for e in of["left out"]]
+            said = [f"{e.name or 'no name'} ({e.why})" for e in of["left out"]]
             notes.append(f"left out: {_listed(said)}")
         return notes
 
@@ -374,16 +374,18 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
     if column.kind == "unclear":
         return left_out(column.why)
     if column.kind == "number" and len(values) == n > 1 and not forced:
-        steps = np.diff(values)
-        if COUNTERS.fullmatch(name) and (steps == 1).all():
-            return left_out("counts the rows")
+        labels = COUNTERS.fullmatch(name) or IDENTIFIER.fullmatch(name)
         whole = (values == np.rint(values)).all()
-        if IDENTIFIER.fullmatch(name) and whole and len(np.unique(values)) == n:
+        if labels and whole and len(np.unique(values)) == n:
+            if (np.diff(values) == 1).all():
+                return left_out("counts the rows")
             return left_out(f"{n} different numbers in {n} rows")
     if column.kind == "words":
         different = len(set(values))
-        if different > MANY or (not forced and different >= DISTINCT * n and n > 2):
-            return left_out(f"{different} different words in {n} rows")
+        there = len(values)
+        names = different >= DISTINCT * there and there > 2
+        if different > MANY or (names and not forced):
+            return left_out(f"{different} different words in {there} rows")
     return Entry(name, column.kind, format=column.format, forced=forced)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .cells import COMMA, NUMBER, THOUSANDS, is_missing, is_number
+from .cells import COMMA, THOUSANDS, is_missing, is_number
 
 DELIMITERS = ",;\t|"
 SAMPLE = 100  # records by which the delimiter is found
@@ -31,7 +31,7 @@ def read_text(
     path: str | Path,
     *,
     header: bool | None = None,
-    target: str | None = None,
+    known: Sequence[str] = (),
     decimal_comma: bool = False,
     words: Sequence[str] = (),
     max_bytes: int = 1 << 32,
@@ -44,8 +44,9 @@ def read_text(
     header : bool, optional
         Whether the first line is names. Default: what the lines show; where they do not
         show it, it is asked.
-    target : str, optional
-        A name that is wanted: a first line that has it is names.
+    known : sequence of str
+        Names that are there if any are: a first line that has all of them is names. If
+        they are numbers, one that has not all of them is a sample.
     decimal_comma : bool
         Whether 1,234 is a little more than one. Default: where the table shows it.
     words : sequence of str
@@ -79,7 +80,7 @@ def read_text(
     if not rows:
         raise ValueError(f"{path} is empty")
     _check_swallowed(path, rows, delimiter)
-    names, rows, notes = _named(path, rows, header, target)
+    names, rows, notes = _named(path, rows, header, known)
     _check_widths(path, names, rows)
     _check_names(path, names)
     columns = [list(column) for column in zip(*(row for row, _ in rows), strict=True)]
@@ -128,16 +129,15 @@ def _delimiter(content: str) -> str:
     """The character between cells, by the first records; quotes are respected."""
 
     def fit(mark: str) -> tuple[float, int]:
+        """How evenly a mark parts the records, into how many cells."""
         lines = csv.reader(io.StringIO(content, newline=""), delimiter=mark)
         rows = [row for row in itertools.islice(lines, SAMPLE) if any(row)]
         if not rows:
             return 0.0, 0
         width, often = Counter(map(len, rows)).most_common(1)[0]
         cells = [cell.strip() for row in rows for cell in row]
-        numbers = sum(is_number(c) or bool(COMMA.fullmatch(c)) for c in cells)
-        return (
-            (often / len(rows) + numbers / len(cells), width) if width > 1 else (0, 0)
-        )
+        whole = sum(_quantity(c) or not set(c) & set(DELIMITERS) for c in cells)
+        return (often / len(rows) + whole / len(cells), width) if width > 1 else (0, 0)
 
     try:
         best = max(DELIMITERS, key=fit)
@@ -213,11 +213,11 @@ def _check_widths(path, names, rows):
 # ------------------------------------------------------------------------------ names
 
 
-def _named(path, rows, header, target):
+def _named(path, rows, header, known):
     """Names of the columns, the rows below them, and what there is to say."""
     first, line = rows[0]
     if header is None:
-        header = _first_is_names(path, rows, target)
+        header = _first_is_names(path, rows, known)
     if not header:
         numbered = [str(i) for i in range(len(first))]
         return numbered, rows, ["no line of names: the columns are called 0, 1, ..."]
@@ -234,7 +234,7 @@ def _named(path, rows, header, target):
     return names, below, notes
 
 
-def _first_is_names(path, rows, target):
+def _first_is_names(path, rows, known):
     """Whether the first line is names, by the columns below it; asked where they do not
     tell.
     """
@@ -247,9 +247,11 @@ def _first_is_names(path, rows, target):
     heads = [first[i] for i in numeric]
     if any(not is_missing(head) and not _quantity(head) for head in heads):
         return True  # a word above numbers
-    digits = target is not None and target.lstrip("-").isdigit()
-    if target in first and not (digits and abs(int(target)) <= len(first)):
+    numbered = all(name.isdigit() for name in known)  # or nothing is known
+    if not numbered and set(known) <= set(first):
         return True
+    if known and numbered and not set(known) <= set(first):
+        return False
     asked = "is it names (pass --header) or a sample (pass --no-header)?"
     if all(_quantity(cell) or is_missing(cell) for cell in first):
         if below and any(map(_quantity, first)) and _looks_like_a_scale(first):
@@ -298,22 +300,22 @@ def _check_names(path, names):
 
 def _undo_commas(path, names, columns, lines, words, decimal_comma):
     """Write decimal commas as points, in place, where the table is of that kind."""
-    with_commas, with_points = [], None
+    with_commas, points = [], []
+    if not any("," in cell for cells in columns for cell in cells):
+        return []
     for name, cells in zip(names, columns, strict=True):
         found = [(i, cell) for i, cell in enumerate(cells) if not is_missing(cell)]
         if name in words or not all(_quantity(cell) for _, cell in found):
             continue
-        commas = [(i, cell) for i, cell in found if not NUMBER.fullmatch(cell)]
-        points = [(i, cell) for i, cell in found if "." in cell]
+        commas = [(i, cell) for i, cell in found if "," in cell]
+        points += [(i, cell) for i, cell in found if "." in cell][:1]
         with_commas += [(name, cells, commas)] if commas else []
-        if points and with_points is None:
-            with_points = points[0]
     if not with_commas:
         return []
     name, _, ((row, cell), *_) = with_commas[0]
     place = f"{path}, line {lines[row]}, column {name!r}: {cell!r}"
-    if with_points is not None:
-        row, point = with_points
+    if points:
+        row, point = points[0]
         raise ValueError(
             f"{place} has a comma, and line {lines[row]} {point!r} a point: write all "
             "numbers with points, and without separators of thousands"
