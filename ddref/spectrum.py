@@ -349,7 +349,7 @@ def _check_square(size: float, like: Array, name: str) -> None:
     if size and not low <= size <= high:
         raise ValueError(
             f"{name} has norm {size:.3g}; squares in {like.dtype} keep their digits "
-            f"for norms from {low:.1g} to {high:.1g}: scale the features by a power of two"
+            f"for norms from {low:.1g} to {high:.1g}: scale it by a power of two"
         )
 
 

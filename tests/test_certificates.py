@@ -198,8 +198,8 @@ def test_small_columns_cost_large_ones_no_digits_in_sums(rng):
 def test_features_whose_squares_lose_their_digits_are_refused():
     Phi, Y = np.eye(2), np.ones((2, 1))
     for size in (1e-150, 1e150):
-        with pytest.raises(ValueError, match="scale the features by a power of two"):
+        with pytest.raises(ValueError, match="scale it by a power of two"):
             spectrum.from_data(size * Phi, Y)
-        with pytest.raises(ValueError, match="scale the features by a power of two"):
+        with pytest.raises(ValueError, match="scale it by a power of two"):
             krr.path(size * size * Phi, Y, [1.0])
     assert np.allclose(krr.path(1e200 * Phi, 1e100 * Y, [0.0]), 1e-100, rtol=1e-12, atol=0)
