@@ -299,9 +299,9 @@ def test_a_comma_that_may_separate_thousands_is_asked_for(tmp_path, capsys):
     path = written(tmp_path / "t.csv", [[*row[:3], y] for row, y in zip(rows, Y, strict=True)])
     text = refused(capsys, path)
     assert "column 'a': '1,100' has a comma, and line 2" in text and "a point" in text
-    for dressed in ("1 100.5", "12%", "$3", "1'100"):
+    for dressed in ("1 100.5", "12%", "$3", "1'100", "(2.5)", "<5", "10+"):
         cells = [[dressed, *row[1:3], y] for row, y in zip(rows, Y, strict=True)]
-        assert "without its separators" in refused(capsys, written(tmp_path / "t.csv", cells, mark=";"))
+        assert "without its signs" in refused(capsys, written(tmp_path / "t.csv", cells, mark=";"))
 
 
 @pytest.mark.parametrize("cell", ["1_000", "inf", "1e999", "\u0663", "0x10", "1.2.3"])
@@ -326,6 +326,17 @@ def test_every_column_with_missing_values_is_named_with_its_count(tmp_path, caps
     table = saved(path).table
     a = [row[0] for row in rows if row[0] not in ("", "NA")]
     assert np.isclose(table["columns"][0]["fill"], np.mean(a), rtol=1e-15) and table["target"] == "y"
+
+
+def test_words_nearly_all_different_are_no_classes_without_being_asked(tmp_path, capsys):
+    path = written(tmp_path / "t.csv", rows_with([f"about {y}" for y in Y]))
+    assert "texts with 24 different values among 24" in refused(capsys, path)
+
+
+def test_what_is_no_text_is_refused(tmp_path, capsys):
+    for content in (b"a,b,y\n1,\0,2\n", "a,b,y\n1,2,3\n".encode("utf-16"), "a,y\n\xe9,2\n".encode("latin-1")):
+        (tmp_path / "t.csv").write_bytes(content)
+        assert "not a text file in UTF-8" in refused(capsys, tmp_path / "t.csv")
 
 
 def test_packed_tables_are_read_and_their_size_is_limited(tmp_path, capsys):
