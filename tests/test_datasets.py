@@ -13,6 +13,7 @@ import sys
 import tarfile
 import threading
 import tracemalloc
+import zipfile
 import zlib
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -743,12 +744,20 @@ def as_tar(path, contents, *, mode="w", **attributes):
     return path
 
 
+def as_zip(path, contents):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in contents.items():
+            archive.writestr(name, body)
+    return path
+
+
 CONTAINERS = {
     "folder": lambda place, contents: as_folder(place / "data", contents),
     "tar": lambda place, contents: as_tar(place / "data.tar", contents),
     "tar.gz": lambda place, contents: as_tar(place / "data.tar.gz", contents, mode="w:gz"),
     "tar.bz2": lambda place, contents: as_tar(place / "data.any", contents, mode="w:bz2"),
     "tar.xz": lambda place, contents: as_tar(place / "data.tar.xz", contents, mode="w:xz"),
+    "zip": lambda place, contents: as_zip(place / "data.zip", contents),
     "outer folder": lambda place, contents: as_tar(
         place / "data.tar", {f"./outer/{name}": body for name, body in contents.items()}
     ),
@@ -815,17 +824,13 @@ def bad_images():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     header = png[:16] + struct.pack(">II", 60_000, 60_000) + png[24:29]
     header += struct.pack(">I", zlib.crc32(header[12:29]))
-    deep = image_bytes(np.zeros((5, 4), np.uint16))
     return {
         "another size": (image_bytes(noise), r"test/b/9\.png: 64 x 64 pixels, where train/a/0\.png has 5 x 4; bring"),
-        "not an image": (b"hello", r"test/b/9\.png: not a PNG or JPEG image"),
-        "nothing": (b"", r"test/b/9\.png: not a PNG or JPEG image"),
-        "another format": (image_bytes(good, "BMP"), r"test/b/9\.png: not a PNG or JPEG image"),
+        "not an image": (b"hello", r"test/b/9\.png: not a PNG, JPEG, WebP or BMP image"),
+        "nothing": (b"", r"test/b/9\.png: not a PNG, JPEG, WebP or BMP image"),
+        "another format": (image_bytes(good, "GIF"), r"test/b/9\.png: not a PNG, JPEG, WebP or BMP image"),
         "cut short": (png[:-30], r"test/b/9\.png: "),
-        "transparent": (image_bytes(np.zeros((5, 4, 4), np.uint8)), "mode RGBA: 8-bit grey or RGB without transp"),
-        "transparent palette": (image_bytes(Image.fromarray(good).quantize(4), transparency=0), "without transparency"),
-        "16 bits": (deep, r"test/b/9\.png: mode I;16.*: 8-bit grey or RGB"),
-        "16 bits of colour": (png_of_16_bits(5, 4), r"test/b/9\.png: mode RGB;16B: 8-bit grey or RGB"),
+        "four colours of ink": (image_bytes(Image.fromarray(good).convert("CMYK"), "JPEG"), "mode CMYK: grey, RGB, transp"),
         "several frames": (
             image_bytes(Image.fromarray(good), save_all=True, append_images=[Image.fromarray(255 - good)]),
             r"test/b/9\.png: 2 frames",
@@ -843,8 +848,8 @@ def png_of_16_bits(height, width):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-BAD_IMAGES = ["another size", "not an image", "nothing", "another format", "cut short", "transparent",
-              "transparent palette", "16 bits", "16 bits of colour", "several frames", "a bomb"]  # fmt: skip
+BAD_IMAGES = ["another size", "not an image", "nothing", "another format", "cut short", "four colours of ink",
+              "several frames", "a bomb"]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", BAD_IMAGES)
@@ -910,12 +915,16 @@ def test_a_jpeg_cut_short_is_refused(tmp_path):
 LAYOUTS = [
     ({}, FileNotFoundError, r"has no images train/<class>/\*\.png"),
     ({"test/a/0.png": 1}, FileNotFoundError, "has no images train/<class>/"),
-    ({"train/a/0.png": 1, "train/b/0.png": 1}, FileNotFoundError, "has no images test/<class>/"),
+    ({"test/a/0.png": 1, "test/b/0.png": 1}, FileNotFoundError, "has no images train/<class>/"),
+    ({"a/0.png": 1}, ValueError, "has 1 class, 'a': at least 2 are needed"),
+    ({"a/0.png": 1, "b/0.png": 1, "0.png": 1}, ValueError, r"0\.png: expected <class>/<image>, with folders one l"),
+    ({"a/0.png": 1, "b/c/0.png": 1}, ValueError, r"b/c/0\.png: expected <class>/<image>, with folders one level deep"),
+    ({"a/0.png": 1, "b/0.png": 1, "b/x.txt": 1}, ValueError, r"b/x\.txt: not one of \.png, .*; move it out of b/"),
     ({"train/a/0.png": 1, "test/a/0.png": 1}, ValueError, "has 1 class, 'a': at least 2 are needed"),
     ({"train/a/0.png": 1, "train/b/0.png": 1, "test/c/0.png": 1}, ValueError, "test/ has the class 'c', of which"),
     ({"train/a/0.png": 1, "train/0.png": 1}, ValueError, r"0\.png: expected train/<class>/<image>"),
     ({"train/a/b/0.png": 1}, ValueError, r"0\.png: expected train/<class>/<image>, with folders one level deep"),
-    ({"train/a/0.gif": 1}, ValueError, r"0\.gif: not one of \.png, \.jpg, \.jpeg; move it out of train/"),
+    ({"train/a/0.gif": 1}, ValueError, r"0\.gif: not one of \.png, \.jpg, \.jpeg, \.webp, \.bmp; move it out of train/"),
 ]  # fmt: skip
 
 
@@ -949,6 +958,110 @@ def test_a_link_in_a_folder_is_refused(tmp_path, what):
     (folder / link).symlink_to(folder / target)
     with pytest.raises(ValueError, match=f"{link}: a link; put the images themselves there"):
         datasets.image_folder(folder)
+
+
+def flat_images(per_class=5):
+    """Name -> array: classes b and a without train/ and test/."""
+    rng = np.random.default_rng(1)
+    return {f"{name}/{i}.png": rng.integers(0, 256, (5, 4)).astype(np.uint8) for name in "ba" for i in range(per_class)}
+
+
+def test_folders_of_classes_alone_are_training_images_and_a_part_can_be_drawn(container):
+    arrays = flat_images()
+    contents = {name: image_bytes(array) for name, array in arrays.items()}
+    contents |= {"labels.csv": b"x", "README.md": b"hello", "Thumbs.db": b"", "__MACOSX/a/._0.png": b"x"}
+    path = container(contents)
+    data = datasets.image_folder(path)
+    np.testing.assert_array_equal(data.X_train, [arrays[f"{name}/{i}.png"] for name in "ab" for i in range(5)])
+    np.testing.assert_array_equal(data.y_train, [0] * 5 + [1] * 5)
+    assert len(data.X_test) == len(data.y_test) == 0 and data.notes == ()
+    drawn = datasets.image_folder(path, test=0.4, seed=3)
+    assert drawn.notes == ("4 of 10 images drawn as test images",)
+    np.testing.assert_array_equal(drawn.y_test, [0, 0, 1, 1])
+    both = np.concatenate([drawn.X_train, drawn.X_test]).reshape(10, -1).tolist()
+    assert sorted(both) == sorted(data.X_train.reshape(10, -1).tolist())
+    again, other = (datasets.image_folder(path, test=0.4, seed=seed) for seed in (3, 4))
+    assert np.array_equal(again.X_test, drawn.X_test) and not np.array_equal(other.X_test, drawn.X_test)
+
+
+def test_what_is_to_be_drawn_is_judged(tmp_path):
+    contents = {name: image_bytes(array) for name, array in flat_images(2).items()}
+    path = as_folder(tmp_path / "flat", contents)
+    for test, message in ((0.0, "between 0 and 1"), (1, "between 0 and 1"), (0.8, "class 'a' has 2 images: with 2 drawn")):
+        with pytest.raises(ValueError, match=message):
+            datasets.image_folder(path, test=test)
+    split = as_folder(tmp_path / "split", {name: image_bytes(array) for name, array in small_images().items()})
+    with pytest.raises(ValueError, match=r"has test images: leave test \(--test\) out"):
+        datasets.image_folder(split, test=0.5)
+
+
+def test_val_stands_in_for_test_and_beside_it_is_left_with_a_word(container, tmp_path):
+    arrays = small_images()
+    contents = {name.replace("test", "val"): image_bytes(array) for name, array in arrays.items()}
+    data = datasets.image_folder(container(contents))
+    assert len(data.X_test) == 2 and data.notes == ()
+    contents["test/a/0.png"] = contents["val/a/0.png"]
+    data = datasets.image_folder(as_folder(tmp_path / "both", contents))
+    assert len(data.X_test) == 1 and data.notes == ("val/ is not looked at: the test images are those of test/",)
+
+
+@pytest.mark.parametrize("size, shape", [(4, (4, 4)), ((6, 3), (6, 3))])
+def test_images_of_different_sizes_are_brought_to_one_when_asked(tmp_path, size, shape):
+    """Red, green and blue thirds: a square keeps the centre, so that green fills the middle."""
+    stripes = np.repeat(np.eye(3, dtype=np.uint8) * 255, 8, axis=0)[None].repeat(8, axis=0)
+    contents = {"a/0.png": image_bytes(stripes), "b/0.png": image_bytes(np.full((*shape, 3), 9, np.uint8))}
+    path = as_folder(tmp_path / "wide", contents)
+    with pytest.raises(ValueError, match=r"b/0\.png: .* pixels, where a/0\.png has 8 x 24; .* or pass size \(--size 32\)"):
+        datasets.image_folder(path)
+    data = datasets.image_folder(path, size=size)
+    assert data.X_train.shape == (2, *shape, 3)
+    assert data.notes == (f"1 of 2 images brought to {shape[0]} x {shape[1]} pixels, longer sides cut",)
+    assert (data.X_train[0, :, shape[1] // 2, 1] > 200).all() and (data.X_train[1] == 9).all()
+    for bad in (0, -3, 1 << 20):
+        with pytest.raises(ValueError, match="must be a number of pixels"):
+            datasets.image_folder(path, size=bad)
+
+
+def test_transparency_sixteen_bits_and_webp_are_read_and_counted(tmp_path):
+    from PIL import Image
+
+    half = np.full((5, 4, 4), 100, np.uint8)
+    half[:, :2, 3], half[:, 2:, 3] = 0, 255  # the first show what is behind
+    deep = (np.arange(20, dtype=np.uint16).reshape(5, 4) * 3000).astype(np.uint16)
+    palette = Image.fromarray(np.full((5, 4, 3), 50, np.uint8)).quantize(4)
+    contents = {
+        "a/0.png": image_bytes(half),
+        "a/1.png": image_bytes(palette, transparency=palette.getpixel((0, 0))),
+        "a/2.png": png_of_16_bits(5, 4),
+        "b/0.png": image_bytes(deep),
+        "b/1.webp": image_bytes(np.full((5, 4, 3), 77, np.uint8), "WEBP", lossless=True),
+        "b/2.bmp": image_bytes(np.full((5, 4, 3), 78, np.uint8), "BMP"),
+    }
+    data = datasets.image_folder(as_folder(tmp_path, contents))
+    assert (data.X_train[0, :, :2] == 255).all() and (data.X_train[0, :, 2:] == 100).all()
+    assert (data.X_train[1] == 255).all() and (data.X_train[2] == 0).all()
+    np.testing.assert_array_equal(data.X_train[3], np.repeat((deep >> 8)[..., None], 3, axis=2))
+    assert (data.X_train[4] == 77).all() and (data.X_train[5] == 78).all()
+    assert data.notes == (
+        "2 of 6 images transparent, put on white", "2 of 6 images of 16 bits, cut to 8"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, message", [("../a/0.png", "leads out of the archive"), ("/a/0.png", "leads out of the archive")]
+)
+def test_a_hostile_zip_file_is_refused(tmp_path, name, message):
+    good = {key: image_bytes(array) for key, array in flat_images(1).items()}
+    path = as_zip(tmp_path / "data.zip", {**good, name: b"x"})
+    with pytest.raises(ValueError, match=message):
+        datasets.image_folder(path)
+    with pytest.raises(ValueError, match="holds more than max_bytes = 100; refused"):
+        datasets.image_folder(as_zip(tmp_path / "large.zip", good), max_bytes=100)
+    damaged = bytearray((tmp_path / "large.zip").read_bytes())
+    damaged[60] ^= 255
+    (tmp_path / "large.zip").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"large\.zip: .*; an intact zip file is needed"):
+        datasets.image_folder(tmp_path / "large.zip")
 
 
 def test_without_pillow_the_extra_is_named(monkeypatch, tmp_path):

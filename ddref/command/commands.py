@@ -147,7 +147,19 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add(
         "input",
         metavar="INPUT",
-        help=".npz, .npy with --targets, .csv with --target, folder or tar",
+        help=".npz, .npy with --targets, .csv with --target, folder, tar or zip",
+    )
+    add(
+        "--test",
+        type=float,
+        metavar="PART",
+        help="of a folder without test images: the part of each class to draw, as 0.2",
+    )
+    add(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="of a folder: bring images to squares, longer sides cut",
     )
     add(
         "--target",

@@ -17,6 +17,7 @@ from ..tables.text import Text, read_text, shown
 # What an .npz file is read for; others may lie beside them, of any kind.
 ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
 TEXTS = (".csv", ".tsv", ".txt", ".data")  # endings of tables of text
+ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
 
@@ -54,8 +55,8 @@ def read(
     packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
     if path.is_file() and (packed or ending in TEXTS or ending in READERS):
         return _table(path, options, saved)
-    if path.is_dir() or ending in (".tar", ".tgz", ".gz", ".bz2", ".xz"):
-        return _images(path, options, progress)
+    if path.is_dir() or ending in ARCHIVES:
+        return _images(path, options, progress, saved)
     if ending == ".npz":
         return _arrays(path, options, saved)
     if ending == ".npy":
@@ -68,24 +69,36 @@ def read(
         return _checked(X, y, str(path), options, saved)
     raise ValueError(
         f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .parquet, "
-        ".xlsx or .tar (.gz, .bz2, .xz) is needed"
+        ".xlsx, .zip or .tar (.gz, .bz2, .xz) is needed"
     )
 
 
-def _images(path, options, progress):
+def _images(path, options, progress, saved):
     def report(done, total):
         progress("reading images", done, total)
 
-    found = datasets.image_folder(path, max_bytes=options.max_bytes, progress=report)
+    size, seed = options.size, getattr(options, "seed", None)
+    if saved is not None:  # as the set was made
+        size = size or (saved.image_shape and saved.image_shape[:2])
+        seed = saved.seed
+    found = datasets.image_folder(
+        path,
+        test=options.test,
+        size=size,
+        seed=seed or 0,
+        max_bytes=options.max_bytes,
+        progress=report,
+    )
     names = np.array(found.class_names)
     X, X_test = (A.reshape(len(A), -1) for A in (found.X_train, found.X_test))
+    test = (X_test, names[found.y_test]) if len(X_test) else (None, None)
     return Data(
         X,
         names[found.y_train],
-        X_test,
-        names[found.y_test],
+        *test,
         image_shape=found.X_train.shape[1:],
         images=True,
+        notes=found.notes,
     )
 
 

@@ -39,6 +39,8 @@ class Dataset(NamedTuple):
     y_train, y_test : ndarray of int64, (n,)
     class_names : tuple of str
         The name of class i is `class_names[i]`.
+    notes : tuple of str
+        What was done to images on the way, in words; see `image_folder`.
     """
 
     X_train: np.ndarray
@@ -46,14 +48,18 @@ class Dataset(NamedTuple):
     X_test: np.ndarray
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def as_dataset(arrays: Sequence[np.ndarray], class_names: tuple[str, ...]) -> Dataset:
+def as_dataset(
+    arrays: Sequence[np.ndarray],
+    class_names: tuple[str, ...],
+    notes: Sequence[str] = (),
+) -> Dataset:
     """A `Dataset` of X_train, y_train, X_test, y_test."""
     X_train, y_train, X_test, y_test = arrays
-    return Dataset(
-        X_train, y_train.astype(np.int64), X_test, y_test.astype(np.int64), class_names
-    )
+    y_train, y_test = (y.astype(np.int64) for y in (y_train, y_test))
+    return Dataset(X_train, y_train, X_test, y_test, class_names, tuple(notes))
 
 
 def digits() -> Dataset:
