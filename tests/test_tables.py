@@ -510,6 +510,16 @@ def test_an_estimator_keeps_names_and_its_file_the_table(tmp_path):
     assert model.table_ is None and not hasattr(model, "feature_names_in_") and model.n_features_in_ == 3
 
 
+def test_dates_as_classes_are_saved_as_texts(tmp_path):
+    for days, texts in (
+        (["2020-01-01", "2021-05-01"], None),
+        (["2020-01-01 12:30:00", "2021-05-01"], "2020-01-01T12:30:00"),
+    ):
+        y = pd.Series(pd.to_datetime(days * 12, format="mixed")).dt.as_unit("s")
+        DistilledRidgeClassifier().fit(X, y).save(tmp_path / "s.npz", overwrite=True)
+        assert files.load(tmp_path / "s.npz").classes[0] == (texts or days[0])
+
+
 @pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
 def test_classes_of_every_dtype_of_words_are_saved(dtype, tmp_path):
     y = pd.Series(KINDS).astype(dtype)
@@ -716,6 +726,11 @@ def test_a_real_table_is_distilled_and_verified_by_one_command_each(name, tmp_pa
         assert main(["verify", str(tmp_path / "out.npz"), str(other)]) == 0
         assert "exact: the distilled set trains the same model" in capsys.readouterr().out
     table = saved(path).table
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "out.npz")]) == 0
+    text = capsys.readouterr().out
+    assert f"table                  {len(frame.columns) - 1} columns: " in text and f"target {target!r}" in text
+    assert ("missing values         " in text) == ("--missing" in options)
     if name == "titanic":
         kinds = {column["name"]: column["kind"] for column in table["columns"]}
         assert [n for n, kind in kinds.items() if kind == "left out"] == ["PassengerId", "Name", "Ticket", "Cabin"]

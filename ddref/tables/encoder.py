@@ -137,7 +137,8 @@ class TableEncoder:
             entries.get(name, Entry(name, "left out", why=why)) for name in names
         )
         if not any(entry.width for entry in self.entries):
-            raise ValueError(f"no column is left: {'; '.join(self.notes())}")
+            why = "; ".join(self.notes()) or "the table has none"
+            raise ValueError(f"no column is left: {why}")
         return self
 
     def _columns(self, table, names, entries):
