@@ -1,5 +1,6 @@
 """The two estimators, and what they share."""
 
+import contextlib
 import math
 import numbers
 import operator
@@ -22,16 +23,18 @@ from sklearn.utils.validation import (
 )
 
 from .. import files, intercept, krr, recipe
-from ..arrays import Array, check_lam, norm
+from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
+from ..statistics import Statistics
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
 from ..tables.text import shown
+from .adding import Added, rows_alike
 from .images import Images, displayed
 from .points import noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
@@ -217,9 +220,10 @@ class Distiller(BaseEstimator):
     # -------------------------------------------------------------------------- fitting
 
     def _forget(self):
-        """Attributes of an earlier fit go."""
+        """Attributes of an earlier fit go, and the sums of one in batches."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
+        self._added = None
 
     def _validated(self, X, y, **options):
         """X (n, d) in float64, and y. Sparse rows stay sparse where there are many of
@@ -297,13 +301,8 @@ class Distiller(BaseEstimator):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
         weights (n,) above 0, or None.
         """
-        self._check_parameters(X.shape[1])
-        rng = check_random_state(self.random_state)
-        self.mean_, self.scale_ = self._scaling(X, weights)
+        rng = self._begin(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
-        seeded = isinstance(self.random_state, numbers.Integral)
-        self.seed_ = int(self.random_state) if seeded else None
-        self.feature_map_ = self._map(X, weights, int(rng.randint(2**31 - 1)))
         self._report("features")
         Phi, Y_ = self._features(X), self._array(Y)
         if Phi.shape[0] != Y_.shape[0]:
@@ -315,6 +314,162 @@ class Distiller(BaseEstimator):
         self._report("distilling")
         X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
         return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _begin(self, X, weights):
+        """Parameters are checked; scaling, seed and map are found. Returns the source
+        of random numbers.
+        """
+        self._check_parameters(X.shape[1])
+        rng = check_random_state(self.random_state)
+        self.mean_, self.scale_ = self._scaling(X, weights)
+        seeded = isinstance(self.random_state, numbers.Integral)
+        self.seed_ = int(self.random_state) if seeded else None
+        self.feature_map_ = self._map(X, weights, int(rng.randint(2**31 - 1)))
+        return rng
+
+    def _distil_sums(self, alike, n, d, starts):
+        """Fit and distil from rows with the sums of n samples of d columns; starts (X,
+        Y, y) are samples to start from: X is None where there are none, y where they
+        have no classes.
+        """
+        X, Y_0, y = starts
+        self.n_features_in_ = d
+        several = isinstance(self.lam, str) or hasattr(self.lam, "__iter__")
+        if several and self.select != "gcv":
+            raise ValueError(
+                f"select = {self.select!r} looks at the samples again, and only their "
+                "sums are kept: use 'gcv'"
+            )
+        mapped = self.feature_map is not None
+        rng = self._begin(np.zeros((1, d)) if mapped else alike.Phi, alike.weights)
+        Phi = self._array(alike.Phi) if mapped else self._features(alike.Phi)
+        W, b = self._train(Phi, self._array(alike.Y), y, alike.weights, rng)
+        weights = None
+        if not mapped and isinstance(self.init, str) and self.init == "noise":
+            X, weights = alike.Phi, alike.weights  # of which it has mean and spread
+        if X is None and isinstance(self.init, str) and self.init != "orthonormal":
+            raise ValueError(
+                f"init = {self.init!r}, and sums hold no samples to start from: pass "
+                "init='noise' (without a feature map), 'orthonormal', or an array of "
+                "points (m, d)"
+            )
+        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W))
+        self._distil_model(W, b, X_0, m, Phi, False)
+        self.certificate_ = self.certificate_._replace(samples=n)
+
+    def _distil_added(self, added):
+        """Fit and distil from the samples that came and did not go."""
+        alike = rows_alike(added.statistics, added.shift, True)
+        starts = added.X, added.Y, added.codes
+        self._distil_sums(alike, added.statistics.n, added.X.shape[1], starts)
+        self.data_range_ = added.range
+        self._added = added
+        if added.flat:
+            self._flatten()
+
+    def _flatten(self):
+        """Arrays of one target without an axis for it."""
+        self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
+        self.y_distilled_ = self.y_distilled_[:, 0]
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """After an error everything is as it was."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _batch(self, X, y, sign, **options):
+        """X (n, d) in float64, y, and what was added before (None: nothing yet)."""
+        added = getattr(self, "_added", None)
+        if added is None and sign < 0:
+            raise ValueError(
+                "there are no sums to take samples from, fit keeps none: begin with "
+                "partial_fit"
+            )
+        if added is None and hasattr(self, "X_distilled_"):
+            warnings.warn(
+                "fit keeps no sums: partial_fit begins anew, without the samples that "
+                "fit had seen; begin with partial_fit to train in batches",
+                stacklevel=4,
+            )
+        if isinstance(self.feature_map, str) or (
+            self.feature_map is not None and self.scaling is not None
+        ):
+            raise ValueError(
+                f"feature_map = {self.feature_map!r}, scaling = {self.scaling!r}: in "
+                "batches the features must not depend on the samples; pass a map of "
+                "ddref.maps and scaling=None"
+            )
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=added is None,
+            dtype=np.float64,
+            multi_output=True,
+            **options,
+        )
+        self.table_ = None
+        return X, y, added
+
+    def _unscaled_features(self, X):
+        """Features (n, p) of a batch, in NumPy."""
+        if self.feature_map is None:
+            return X
+        self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        self.feature_map_ = self._map(X, None, 0)
+        return _numpy(self._features(X))
+
+    def _nothing_added(self, X, Y, weights, **options):
+        """Sums to which the first batch can be added."""
+        return Added(self._unscaled_features(X), Y, weights, **options)
+
+    def _change(self, sign, X, Y, codes, weights, added):
+        """Add samples to those before, or take them away, and distil again."""
+        Phi = self._unscaled_features(X)
+        after = added.changed(sign, X, Phi, Y, codes, weights)
+        names = getattr(self, "feature_names_in_", None)
+        self._forget()
+        self.table_ = None
+        if names is not None:
+            self.feature_names_in_ = names
+        if after.classes is not None:
+            self.classes_, self.multilabel_ = after.classes, False
+        self._distil_added(after)
+        return self
+
+    def _fit_sums(self, statistics, classes):
+        """Fit and distil from sums that are there already."""
+        if not isinstance(statistics, Statistics):
+            raise TypeError(
+                f"statistics must be Statistics, got {type(statistics).__name__}"
+            )
+        self._forget()
+        self.table_ = None
+        ones = bool(self.fit_intercept) or self.scaling is not None
+        p = statistics.p - ones
+        last = number(statistics.G[-1, -1])
+        if ones and not (p and abs(last - statistics.n) <= 1e-9 * statistics.n):
+            raise ValueError(
+                "an intercept or scaling needs means: sum rows [Phi, 1], a last column "
+                f"of ones; that of these statistics has {last:.6g} as the sum of its "
+                f"squares, and there are {statistics.n} samples"
+            )
+        if self.feature_map is not None and self.scaling is not None:
+            raise ValueError("sums of features cannot be scaled: pass scaling=None")
+        if classes is not None:
+            self.classes_, self.multilabel_ = classes, False
+        alike = rows_alike(statistics, np.zeros((1, p)), ones)
+        d = self._width(np.zeros((p, 1)), None)
+        codes = None if classes is None else np.zeros(0, dtype=int)
+        self._distil_sums(alike, statistics.n, d, (None, None, codes))
+        self.data_range_ = None
+        return self
 
     def _distil_model(self, W, b, X_0, m, Phi, classes):
         """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
@@ -370,8 +525,7 @@ class Distiller(BaseEstimator):
         X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
         self._distil_model(W, b, X_0, m, Phi, classification)
         if linear.flat:
-            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-            self.y_distilled_ = self.y_distilled_[:, 0]
+            self._flatten()
         return self
 
     def _width(self, W, X):
@@ -783,9 +937,45 @@ class DistilledRidge(RegressorMixin, Distiller):
         X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
         self._distil(X, y.reshape(len(y), -1), None, weights)
         if y.ndim == 1:
-            self.coef_, self.intercept_ = self.coef_[0], self.intercept_[0]
-            self.y_distilled_ = self.y_distilled_[:, 0]
+            self._flatten()
         return self
+
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "DistilledRidge":
+        """Add samples, and distil again: the model is that of `fit` on all of them.
+
+        Of the samples only sums are kept, and up to 1000 as points to start from; `fit`
+        keeps none, and after it this begins anew, with a warning.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(1, X, y, sample_weight)
+
+    def remove(self, X: Any, y: Any, sample_weight: Any = None) -> "DistilledRidge":
+        """Take samples away, as they were added, and distil again: the model is that of
+        `fit` on those that remain, up to rounding, and no point starts from one of
+        these.
+
+        That the samples had been added is for the caller to know.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(-1, X, y, sample_weight)
+
+    def fit_statistics(self, statistics: Statistics) -> "DistilledRidge":
+        """Train on sums over samples, and distil: `Statistics` of the features (n, p),
+        with an intercept or scaling of the features and a last column of ones.
+
+        ValueError for ``init="real"``: sums hold no samples to start from.
+        """
+        return self._fit_sums(statistics, None)
+
+    def _in_or_out(self, sign, X, y, sample_weight):
+        X, y, added = self._batch(X, y, sign, y_numeric=True)
+        weights = checked_weights(sample_weight, len(X))
+        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
+        Y = y.reshape(len(y), -1)
+        added = added or self._nothing_added(X, Y, weights, flat=y.ndim == 1)
+        return self._change(sign, X, Y, None, weights, added)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,) or (n, k)."""
@@ -887,6 +1077,85 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         self.classes_, self.multilabel_ = classes, multilabel
         self._distil(X, Y, codes, weights)
         return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Add samples, and distil again: the model is that of `fit` on all of them.
+
+        `classes` are all that will come, in the first call; default: those in y. Of the
+        samples only sums are kept, and up to 1000 as points to start from; `fit`
+        keeps none, and after it this begins anew, with a warning.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(1, X, y, classes, sample_weight)
+
+    def remove(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Take samples away, as they were added, and distil again: the model is that of
+        `fit` on those that remain, up to rounding, and no point starts from one of
+        these.
+
+        That the samples had been added is for the caller to know.
+        """
+        with self._all_or_nothing():
+            return self._in_or_out(-1, X, y, None, sample_weight)
+
+    def fit_statistics(
+        self, statistics: Statistics, classes: Any = None
+    ) -> "DistilledRidgeClassifier":
+        """Train on sums over samples with one-hot targets, and distil: `Statistics` of
+        the features (n, p), with an intercept or scaling of the features and a last
+        column of ones.
+
+        `classes` are those of the columns of the targets; default: 0 to k - 1.
+        ValueError for ``init="real"``: sums hold no samples to start from.
+        """
+        k = getattr(statistics, "k", 0)
+        classes = np.arange(k) if classes is None else np.asarray(classes)
+        if len(np.unique(classes)) != k:
+            raise ValueError(
+                f"classes are {len(np.unique(classes))} different ones, and the "
+                f"statistics have {k} targets"
+            )
+        return self._fit_sums(statistics, classes)
+
+    def _in_or_out(self, sign, X, y, classes, sample_weight):
+        X, y, added = self._batch(X, y, sign)
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight = {self.class_weight!r} depends on all samples: in "
+                "batches pass a dict, or sample_weight"
+            )
+        weights = checked_weights(sample_weight, len(X))
+        if self.class_weight is not None:
+            each = np.array([self.class_weight.get(c, 1.0) for c in y.tolist()])
+            weights = checked_weights(each, len(X)) * (
+                1 if weights is None else weights
+            )
+        X, y, weights = present(X, y, weights)
+        if added is None:
+            classes = _one_hot_classes(y if classes is None else np.asarray(classes))[0]
+        elif classes is not None and not np.array_equal(
+            np.unique(classes), added.classes
+        ):
+            raise ValueError(
+                f"classes are those of the first call, {added.classes[:5].tolist()}"
+            )
+        known = classes if added is None else added.classes
+        strange = np.setdiff1d(y, known)
+        if len(strange):
+            raise ValueError(
+                f"y has {strange[:3].tolist()}, not among the classes "
+                f"{known[:5].tolist()} of the first call: name all in its classes="
+            )
+        codes = np.searchsorted(known, y)
+        Y = one_hot(codes, len(known))
+        added = added or self._nothing_added(X, Y, weights, classes=known)
+        return self._change(sign, X, Y, codes, weights, added)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n, k); for two classes (n,), positive for the second. Of indicators
