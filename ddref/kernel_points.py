@@ -192,8 +192,8 @@ def greedy(
 
     Notes
     -----
-    Book: eq-gain. n m (m + k) operations, an n x m and an m x m array. For a kernel with finitely
-    many features the independent points are exact: as many as its rank.
+    Book: eq-gain. n m (m + k) operations, an n x m and an m x m array. For a kernel
+    with finitely many features the independent points are exact: as many as its rank.
 
     Examples
     --------
