@@ -317,6 +317,8 @@ def test_executing_twice_gives_the_same_file_and_a_failing_cell_changes_nothing(
     nbformat.write(notebook, path)
     assert notebooks.check([path]) == 1
     assert "00_test: stale" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="notebooks.py run 00_test"):  # so `make test` fails
+        test_the_chapter_is_fresh(path)
 
     assert notebooks.run([path]) == 0
     assert notebooks.check([path]) == 0

@@ -9,10 +9,6 @@ import pytest
 
 from tools import pages_check
 
-pytestmark = pytest.mark.skipif(
-    not any(map(shutil.which, pages_check.BROWSERS)), reason="no Chromium; `make pages-check` needs one"
-)
-
 PAGE = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
 <style>.math {{ overflow-x: auto; overflow-y: hidden }}</style></head>
@@ -55,6 +51,8 @@ FAULTS = {
 def report(tmp_path_factory):
     """What the tool prints by page, for one good page and one page a fault; the last line; the exit status; what it
     prints of the good page alone; the screenshots."""
+    if not any(map(shutil.which, pages_check.BROWSERS)):
+        pytest.skip("no Chromium; `make pages-check` needs one")
     root = tmp_path_factory.mktemp("html")
     mathjax = pages_check.Path(__file__).resolve().parent.parent / "_vendor" / "mathjax"
     shutil.copytree(mathjax, root / "mathjax")
@@ -92,3 +90,83 @@ def test_the_exit_status_and_the_summary_count_the_failures(report):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="build the book first"):
         pages_check.main([str(tmp_path)])
+
+
+# -- links, without a browser
+
+MISSING = {
+    "raw HTML": '<a href="nothing.html">x</a>',
+    "raw HTML without quotes": "<a href=nothing.html>x</a>",
+    "capitals": '<A HREF="nothing.html">x</A>',
+    "a picture": '<img src="nothing.png">',
+    "a picture of several sizes": '<img src="there.png" srcset="there.png, nothing.png 2x">',
+    "a source": '<picture><source srcset="there.png 400w, sub/nothing.png 800w"></picture>',
+    "a preload": '<link rel="preload" imagesrcset="nothing.png 1x" href="there.png">',
+    "a video's picture": '<video src="there.png" poster="nothing.png"></video>',
+    "an object": '<object data="nothing.svg"></object>',
+    "a form": '<form action="nothing.html"></form>',
+    "a drawing": '<svg><use xlink:href="nothing.svg#x"/></svg>',
+    "a script": '<script src="nothing.js"></script>',
+    "a style sheet": '<link rel="stylesheet" href="nothing.css">',
+    "what a style sheet shows": '<link rel="stylesheet" href="sub/style.css">',
+    "what a style sheet imports": '<link rel="stylesheet" href="sub/import.css">',
+    "a style": '<p style="background: url(nothing.png)">x</p>',
+    "a style in quotes": "<p style='background: url( \"nothing.png\" )'>x</p>",
+    "styles of the page": "<style>p { background: url('nothing.png') }</style>",
+    "a forwarding": '<meta http-equiv="Refresh" content="0; url=nothing.html">',
+    "a folder without a page": '<a href="empty/">x</a>',
+    "another query": '<a href="nothing.html?q=1#top">x</a>',
+    "escapes": '<a href="noth%69ng.html">x</a>',
+}
+GOOD = """<a href="page.html#here">x</a> <a href="#s%20pace">x</a> <a href="#">x</a> <a href="#top">x</a> <a href="sub/">x</a>
+<a href="https://example.org/nothing.html">x</a> <a href="//example.org/nothing">x</a> <a href="mailto:x@example.org">x</a>
+<a href="there.png?v=1">x</a> <a href="../ROOT/there.png">x</a> <!-- <a href="nothing.html"> -->
+<img src="data:image/png;base64,AA" srcset="there.png, there.png 2x"> <p style="background: url(there.png)" id="s pace">x</p>
+<script>const text = '<a href="nothing.html">';</script> <style>/* url(nothing.png) */ p { background: url(there.png) }</style>
+<link rel="stylesheet" href="sub/good.css"> <a name="here">x</a>"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Writes a page beside a few files, and returns its faults."""
+    files = {
+        "there.png": "", "empty/a.png": "", "sub/index.html": '<p id="in-sub">', "elsewhere/x.html": "",
+        "sub/good.css": "p { background: url('../there.png#x') } @import 'https://example.org/x.css';",
+        "sub/style.css": "p { background: url(there.png) }", "sub/import.css": '@import "there.css";',
+    }  # fmt: skip
+    root = tmp_path.resolve() / "html"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    (tmp_path / "secret.html").write_text("", encoding="utf-8")
+
+    def faults(body):
+        (root / "page.html").write_text(PAGE.format(title="Page", body=body), encoding="utf-8")
+        return pages_check.Site(root).broken(root / "page.html")
+
+    return faults
+
+
+def test_good_links_of_every_kind_pass(site):
+    assert site(GOOD.replace("ROOT", "html")) == []
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_what_leads_nowhere_is_found_wherever_it_stands(site, kind):
+    (fault,) = site(MISSING[kind])
+    assert re.search("link to a missing file: .*(noth|there|empty)", fault)
+
+
+@pytest.mark.parametrize(
+    "body, fault",
+    [
+        ('<a href="#nothing">x</a>', "link to a missing anchor: #nothing"),
+        ('<a href="sub/#in-su">x</a>', "link to a missing anchor: sub/#in-su"),
+        ('<a href="page.html#Top2">x</a>', "link to a missing anchor: page.html#Top2"),
+        ('<a href="../secret.html">x</a>', "link out of the book: ../secret.html"),
+        ('<a href="/page.html">x</a>', "link out of the book: /page.html"),
+        ('<a href="">x</a>', "link without an address"),
+    ],
+)
+def test_anchors_and_what_is_there_on_this_machine_alone(site, body, fault):
+    assert site(body) == [fault]

@@ -4,7 +4,8 @@
 
 A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
 one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), the browser
-reports no error and asks for nothing outside the book, and every picture and local link is there.
+reports no error and asks for nothing outside the book, and every address of the book in it leads to a file of
+the book, and to an anchor there: links, pictures, forms, those of raw HTML, of styles and style sheets.
 Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
 """
 
@@ -119,37 +120,87 @@ INSPECT = r"""() => {
 }"""
 
 
+# Attributes that hold one address, and those that hold several with a size each.
+ADDRESSES = ("href", "xlink:href", "src", "poster", "data", "action", "formaction", "background", "cite")
+SOURCES = ("srcset", "imagesrcset")
+SOURCE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s[^,]*)?")
+CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+CSS_ADDRESS = re.compile(r"""(?:url\(\s*|@import\s+)(?:"([^"]*)"|'([^']*)')|url\(\s*([^\s"')][^)]*?)\s*\)""")
+
+
+def addresses_in_css(text):
+    return ["".join(groups) for groups in CSS_ADDRESS.findall(CSS_COMMENT.sub("", text))]
+
+
 class Links(HTMLParser):
-    """The names of a page's anchors, and the addresses it refers to."""
+    """The names of a page's anchors, and the addresses it refers to, those of raw HTML and of its styles too."""
 
     def __init__(self, text):
         super().__init__()
-        self.anchors, self.addresses, self.redirect = {""}, [], False
+        self.anchors, self.addresses, self.redirect = {"", "top"}, [], False
         self.feed(text)
+        self.close()
 
     def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.anchors |= {attributes.get("id") or "", (attributes.get("name") or "") if tag == "a" else ""}
-        self.addresses += [attributes[key] for key in ("href", "src") if attributes.get(key)]
-        if tag == "meta" and (attributes.get("http-equiv") or "").lower() == "refresh":
+        attributes = {name: (value or "").strip() for name, value in attrs}
+        self.anchors |= {attributes.get("id", ""), attributes.get("name", "") if tag == "a" else ""}
+        names = [name for name in ADDRESSES if name in attributes and (name != "data" or tag == "object")]
+        self.addresses += [attributes[name] for name in names]
+        for name in SOURCES:
+            self.addresses += SOURCE.findall(attributes.get(name, ""))
+        self.addresses += addresses_in_css(attributes.get("style", ""))
+        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
             self.redirect = True
             self.addresses.append(attributes["content"].partition("=")[2])
 
+    def handle_data(self, data):
+        if self.cdata_elem == "style":
+            self.addresses += addresses_in_css(data)
 
-def broken_links(path, pages):
-    """The local addresses of the page `path` that lead nowhere, anchors included."""
-    broken = []
-    for address in dict.fromkeys(pages[path].addresses):
-        place, anchor = urldefrag(address)
+
+class Site:
+    """The files below `root`, and where the addresses in them lead."""
+
+    def __init__(self, root):
+        self.root = root
+        files = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
+        self.pages = {path: Links(path.read_text(encoding="utf-8")) for path in files}
+        self.styles = {}  # what is wrong with a style sheet, by its path
+
+    def broken(self, path):
+        """The addresses of the page `path` that lead nowhere, those in the style sheets it uses too."""
+        found = self._broken(path, self.pages[path].addresses)
+        for address in self.pages[path].addresses:
+            sheet = self._target(path, address)
+            if sheet is not None and sheet.suffix == ".css" and sheet.is_file():
+                if sheet not in self.styles:
+                    self.styles[sheet] = self._broken(sheet, addresses_in_css(sheet.read_text(encoding="utf-8")))
+                found += [f"{sheet.name}: {fault}" for fault in self.styles[sheet]]
+        return found
+
+    def _broken(self, path, addresses):
+        found = []
+        for address in dict.fromkeys(addresses):
+            target, anchor = self._target(path, address), unquote(urldefrag(address).fragment)
+            if target is None:
+                continue
+            if not address:
+                found.append("link without an address")
+            elif self.root not in target.parents:
+                found.append(f"link out of the book: {address}")
+            elif not target.is_file():
+                found.append(f"link to a missing file: {address}")
+            elif target in self.pages and anchor not in self.pages[target].anchors:
+                found.append(f"link to a missing anchor: {address}")
+        return found
+
+    def _target(self, path, address):
+        """The file that an address in `path` stands for; None for one elsewhere."""
+        place = urldefrag(address).url
         if urlparse(place).scheme or place.startswith("//"):
-            continue
+            return None
         target = (path.parent / unquote(place.partition("?")[0])).resolve() if place else path
-        target = target / "index.html" if target.is_dir() else target
-        if not target.exists():
-            broken.append(f"link to a missing file: {address}")
-        elif target in pages and unquote(anchor) not in pages[target].anchors:
-            broken.append(f"link to a missing anchor: {address}")
-    return broken
+        return target / "index.html" if target.is_dir() else target
 
 
 def find_browser():
@@ -210,9 +261,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     root, start = options.root.resolve(), time.perf_counter()
 
-    files = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
-    pages = {path: Links(path.read_text(encoding="utf-8")) for path in files}
-    chosen = [path for path in files if options.only in str(path.relative_to(root))]
+    site = Site(root)
+    chosen = [path for path in site.pages if options.only in str(path.relative_to(root))]
     if not chosen:
         raise SystemExit(f"no page to look at in {root}; build the book first (make book)")
     if options.screenshots:
@@ -226,8 +276,8 @@ def main(arguments=None):
         windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
         for path in chosen:
             label = str(path.relative_to(root))
-            found = broken_links(path, pages)
-            for view, window in () if pages[path].redirect else windows.items():
+            found = site.broken(path)
+            for view, window in () if site.pages[path].redirect else windows.items():
                 picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
                 screenshot = options.screenshots / picture if options.screenshots else None
                 found += [f"{view}: {fault}" for fault in look(window, path, screenshot)]

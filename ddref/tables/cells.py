@@ -20,10 +20,11 @@ THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
 # Digits that are no quantity: 007, 2019_01, and more of them than a float holds.
 CODE = re.compile(r"[+-]?(?:0[0-9]+|[0-9]{16,}|[0-9]+(?:_[0-9]+)+)")
-# A quantity with a sign or separators that Python does not read.
+# A quantity with signs or separators that Python does not read: $1,200, (3.5), <5, 12%.
 DRESSED = re.compile(
-    r"[$\u20ac\u00a3]?\s*[+-]?(?:[0-9]+|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
-    r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3]?"
+    r"(?=.*[0-9])[($\u20ac\u00a3<>~=]*\s*[+-]?"
+    r"(?:[0-9]*|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
+    r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3)+*]*"
 )
 FEW = 3  # different words among numbers that are taken for slips
 
@@ -90,7 +91,7 @@ def slip(cells: Sequence[str]) -> Slip | None:
         return None
     first, numbers = odd[0], len(found) - len(odd)
     if all(DRESSED.fullmatch(cells[i]) for i in odd):
-        return Slip(first, f"{cells[first]!r} is a number only without its separators")
+        return Slip(first, f"{cells[first]!r} is a number only without its signs")
     few = len({cells[i] for i in odd}) <= FEW and numbers >= len(odd)
     if few or numbers >= 9 * len(odd):
         return Slip(first, f"{cells[first]!r} among {numbers} numbers")

@@ -171,6 +171,8 @@ def from_series(
         series = series.astype(levels.dtype)
     if isinstance(series.dtype, pandas.PeriodDtype):
         series = series.dt.to_timestamp()
+    if hasattr(series.dtype, "pyarrow_dtype") and "date" in str(series.dtype):
+        series = series.astype(object)
     if series.dtype == object:
         series = _inferred(series)
     if types.is_datetime64_any_dtype(series.dtype):

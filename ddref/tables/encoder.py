@@ -23,8 +23,7 @@ KINDS = ("number", "date", "words", "left out")
 ALLOWED = (None, "drop", "mean")
 QUOTE = "'"
 WAY_OUT = (
-    "drop these rows or fill them (--missing drop or mean; missing='mean' of an "
-    "estimator; or in pandas)"
+    "drop these rows or fill them (--missing drop or mean; missing='mean'; or pandas)"
 )
 
 
@@ -138,7 +137,8 @@ class TableEncoder:
             entries.get(name, Entry(name, "left out", why=why)) for name in names
         )
         if not any(entry.width for entry in self.entries):
-            raise ValueError(f"no column is left: {'; '.join(self.notes())}")
+            why = "; ".join(self.notes()) or "the table has none"
+            raise ValueError(f"no column is left: {why}")
         return self
 
     def _columns(self, table, names, entries):
@@ -165,11 +165,12 @@ class TableEncoder:
         counts = {name: int(c.missing.sum()) for name, c in columns.items()}
         gone = [f"{name} {count}" for name, count in counts.items() if count]
         if gone:
-            first = next(c for c in columns.values() if c.missing.any()).missing
+            name = next(name for name in counts if counts[name])
+            row = int(np.argmax(columns[name].missing))
             raise ValueError(
                 f"missing values: {shown(gone, 100).replace(QUOTE, '')} of "
-                f"{rows_of(table)} rows, the first in "
-                f"{place_of(table, int(np.argmax(first)))}; {WAY_OUT}"
+                f"{rows_of(table)} rows, the first in {place_of(table, row)}"
+                f"{_word(table, name, row)}; {WAY_OUT}"
             )
 
     # ------------------------------------------------------------------------ using
@@ -339,6 +340,14 @@ def place_of(table: Any, row: int) -> str:
     if isinstance(table, Text):
         return f"line {table.lines[row]}"
     return f"row {row}"
+
+
+def _word(table: Any, name: str, row: int) -> str:
+    """What a text table has where a value is missing."""
+    cell = (
+        table.columns[table.names.index(name)][row] if isinstance(table, Text) else ""
+    )
+    return f" ({cell!r}: --words {name} if it is one)" if cell else ""
 
 
 def _typed(table: Any, name: str, entry: Entry | None, forced: bool) -> Column:
