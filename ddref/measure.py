@@ -44,12 +44,15 @@ class Certificate(NamedTuple):
     decisions_changed: int | None = None  # training samples that get another class
     samples: int | None = None  # training samples
     uncertain: float | None = None  # of relative_error, where that leaves exact open
+    copies: int | None = None  # points that are training samples, but for rounding
 
     def __repr__(self) -> str:
         fields = self._asdict().items()
         said = ", ".join(
             f"{name}={value!r}" for name, value in fields if value is not None
         )
+        if self.copies:
+            said += f": {self.copies} point(s) are copies of your samples"
         return f"{type(self).__name__}({said})"
 
 
