@@ -216,7 +216,8 @@ class ThinSVD(NamedTuple):
         With ``alpha = (A A^T + lam I)^-1 Y`` and R the part of Y that no model
         explains, changes E of A and F of Y move W by up to ``||F|| gain + ||E|| (gain
         ||W|| + ||alpha|| + ||R|| / (s^2 + lam))``: s the smallest singular value, 0 at
-        ``lam > 0`` where the rows leave a direction out.
+        ``lam > 0`` where the rows leave a direction out. Where they leave none, alpha
+        counts like R, as ``lam alpha``.
         """
         if self.rank == 0:
             return 0.0
@@ -228,7 +229,10 @@ class ThinSVD(NamedTuple):
         R = norm(Y - self.U @ UtY) if self.rank < m else 0.0
         least = 0.0 if lam and self.rank < p else number(self.s[-1])
         least = math.hypot(least, math.sqrt(lam))
-        per_feature = gain * norm(W) + norm(W / self.s[:, None]) + R / least / least
+        inside = norm(W / self.s[:, None])
+        if self.rank == p:
+            inside = lam * inside / least / least
+        per_feature = gain * norm(W) + inside + R / least / least
         moved = last_bits(self.s[:1] if rows is None else rows)
         return last_bits(Y if labels is None else labels) * gain + moved * per_feature
 
