@@ -569,7 +569,7 @@ def test_what_a_frame_hides_is_refused_by_column():
         "numbers as texts such as": X[:, 1].astype(str),
         "'x' among 23 numbers": [*X[:23, 1].astype(str), "x"],
         "values of several types": pd.Series([[1]] * 12 + [{}] * 12),
-        "inf is not a finite number": [np.inf, *X[1:, 1]],
+        "'inf' is not a finite number": [np.inf, *X[1:, 1]],
         "values of complex128": X[:, 1] + 1j,
     }
     for words, values in wrong.items():
@@ -589,6 +589,7 @@ def test_what_a_frame_hides_is_refused_by_column():
 @pytest.mark.parametrize("change", [
     {"columns": []}, {"columns": 3}, {"columns": [{"name": "a", "kind": "nonsense"}]}, {"missing": "median"}, {"target": 3},
     {"columns": [{"name": "a", "kind": "number"}] * 2}, {"columns": [{"name": "a", "kind": "words"}]}, {"more": 1},
+        {"missing": "mean"},
     {"columns": [{"name": "a", "kind": "number", "fill": "x"}]}, {"columns": [{"name": "a", "kind": "number", "color": 1}]},
     {"columns": [{"name": "a", "kind": "words", "levels": ["x", "x"]}]}, {"columns": [{"name": "a", "kind": "words", "levels": [[1]]}]},
 ])  # fmt: skip

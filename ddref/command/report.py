@@ -96,6 +96,9 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
             lines["distance to samples"] += (
                 f" (no exact set is nearer than {bound:.3g})"
             )
+    copies = certificate.get("copies")
+    if copies:
+        lines["copies"] = f"{copies:,} of these points are copies of your samples"
     changed, samples = map(certificate.get, ("decisions_changed", "samples"))
     if changed is not None and samples is not None:
         lines["decisions changed"] = f"{changed} of {samples:,} training samples"
