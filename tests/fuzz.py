@@ -40,7 +40,7 @@ def originals(folder):
     X_32, Y_32 = X.astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
     fourier = files.Saved(X_32, Y_32, feature_map=maps.fourier.orthogonal_features(d, d, 2.0, seed=0), **plain)
     for name, saved in (("pictures", one), ("network", network), ("fourier", fourier)):
-        files.save(folder / f"{name}.npz", saved)
+        files.save(folder / f"{name}.npz", saved, overwrite=True)
     return [folder / f"{name}.npz" for name in ("pictures", "network", "fourier")]
 
 

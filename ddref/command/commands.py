@@ -323,7 +323,7 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force)
+        model.save(out, overwrite=options.force, data=(data.X, data.y))
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
