@@ -70,9 +70,9 @@ def test_a_trained_head_on_a_frozen_network_has_a_set_of_inputs():
 
 def test_too_few_points_are_refused_with_how_many_to_take(tmp_path):
     X, y = toys.load_diabetes(return_X_y=True)
-    net = made(nn.Linear(10, 16), nn.Tanh())
+    net = made(nn.Linear(10, 26), nn.Tanh())
     model = DistilledRidge(2, feature_map=net, scaling="columns")
-    with pytest.raises(ValueError, match=r"the solver stopped .* from 2 points: pass more \(n_points=4; with 17 no"):
+    with pytest.raises(ValueError, match=r"the solver stopped .* from 2 points: pass more \(n_points=4; with 27 no"):
         model.fit(X, y)
     with pytest.raises(ValueError, match="init = 'orthonormal' wants features of its own"):
         clone(model).set_params(n_points=6, init="orthonormal").fit(X, y)
