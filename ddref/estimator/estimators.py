@@ -31,9 +31,9 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
-from ..tables.text import shown
 from .adding import Added, rows_alike
 from .images import Images, displayed
 from .points import noise, samples_to_start_from, some_rows

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .cells import COMMA, THOUSANDS, is_missing, is_number
+from .cells import COMMA, THOUSANDS, is_missing, is_number, shown
 
 DELIMITERS = ",;\t|"
 SAMPLE = 100  # records by which the delimiter is found
@@ -87,20 +87,6 @@ def read_text(
     lines = [line for _, line in rows]
     notes += _undo_commas(path, names, columns, lines, words, decimal_comma)
     return Text(str(path), tuple(names), tuple(columns), lines, tuple(notes))
-
-
-def shown(names: Sequence[str], length: int = 120) -> str:
-    """Names in quotes, as many as there is room for.
-
-    >>> shown(["a", "b"]), shown(["a"] * 9, 12)
-    ("'a', 'b'", "'a', 'a' and 7 more")
-    """
-    parts = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names]
-    count = len(parts)
-    while count > 1 and len(", ".join(parts[:count])) > length:
-        count -= 1
-    rest = f" and {len(parts) - count} more" if count < len(parts) else ""
-    return ", ".join(parts[:count]) + rest
 
 
 # ---------------------------------------------------------------------------- records
@@ -325,12 +311,12 @@ def _undo_commas(path, names, columns, lines, words, decimal_comma):
     if not with_commas:
         return []
     name, _, ((row, cell), *_) = with_commas[0]
-    place = f"{path}, line {lines[row]}, column {name!r}: {cell!r}"
+    place = f"{path}, line {lines[row]}, column {shown([name])}: {shown([cell])}"
     if points:
         row, point = points[0]
         raise ValueError(
-            f"{place} has a comma, and line {lines[row]} {point!r} a point: write all "
-            "numbers with points, and without separators of thousands"
+            f"{place} has a comma, and line {lines[row]} {shown([point])} a point: "
+            "write all numbers with points, and without separators of thousands"
         )
     every = [cell for _, _, commas in with_commas for _, cell in commas]
     if not decimal_comma and all(map(THOUSANDS.fullmatch, every)):
