@@ -136,6 +136,7 @@ def test_plain_numbers_without_names_are_all_read_and_it_is_said(tmp_path, capsy
         ({5: ',"rose', 6: ',lily"'}, 5),
         ({5: ',"ro"se'}, 5),  # closed, and going on
         ({25: ',"rose'}, 25),
+        ({1: ',"kind', 3: ',rose"'}, 1),  # from the names on
     ],
 )
 def test_a_quote_that_is_not_closed_is_refused_with_its_line(change, line, tmp_path, capsys):

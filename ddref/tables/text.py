@@ -167,27 +167,39 @@ def _records(
 
 def _check_swallowed(path, rows, delimiter):
     """Refuse a cell in which whole rows are: two quotes, each of them not closed."""
-    usual = next((row for row, _ in rows[1:] if "\n" not in "".join(row)), None)
-    if usual is None:
+    torn = [(row, line) for row, line in rows if "\n" in "".join(row)]
+    whole = [row for row, _ in rows[1 : SAMPLE + 1] if "\n" not in "".join(row)]
+    if not torn or not whole:
         return
-    for row, line in rows:
+    columns = list(zip(*whole, strict=False))
+    numeric = [2 * sum(map(is_number, cells)) > len(cells) for cells in columns]
+    for row, line in torn:
         for place, cell in enumerate(row):
             ends = cell.count("\n")
-            if not ends or cell.count(delimiter) != ends * (len(usual) - 1):
+            if not ends or cell.count(delimiter) != ends * (len(columns) - 1):
                 continue
             text = delimiter.join([*row[:place], cell, *row[place + 1 :]])
             inner = [part.split(delimiter) for part in text.splitlines()]
-            if all(_alike(part, usual) for part in inner):
+            inner = inner[1:] if row is rows[0][0] else inner  # names are no numbers
+            if all(_are_samples(part, numeric) for part in inner):
                 raise ValueError(
                     f"{path}, line {line}: a quote is opened here and closed {ends} "
                     "lines below, with whole rows between; close it where the cell ends"
                 )
 
 
-def _alike(row: list[str], usual: list[str]) -> bool:
+def _are_samples(row: list[str], numeric: list[bool]) -> bool:
     """Whether numbers are where they usually are, and some are."""
-    kinds = [[is_number(cell.strip()) for cell in cells] for cells in (row, usual)]
-    return kinds[0] == kinds[1] and any(kinds[1])
+    there = [
+        (is_number(cell.strip()), usual)
+        for cell, usual in zip(row, numeric, strict=False)
+        if not is_missing(cell.strip())
+    ]
+    return (
+        len(row) == len(numeric)
+        and (True, True) in there
+        and all(found == usual for found, usual in there)
+    )
 
 
 def _check_widths(path, names, rows):
