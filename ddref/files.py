@@ -445,7 +445,12 @@ def _check_map(saved: Saved, d: int) -> None:
 
 
 def _texts(classes: np.ndarray | None) -> np.ndarray | None:
-    """Classes in an array of texts where they are texts in an array of objects."""
+    """Classes in an array of texts where they are dates, or texts in an array of
+    objects.
+    """
+    if isinstance(classes, np.ndarray) and classes.dtype.kind == "M":
+        days = classes.astype("datetime64[D]")
+        return np.datetime_as_string(days if (days == classes).all() else classes)
     if isinstance(classes, np.ndarray) and classes.dtype == object:
         if all(isinstance(name, str) for name in classes.flat):
             return classes.astype(str)

@@ -176,8 +176,8 @@ def greedy(
         Number of points. Default: as many as are independent.
     rtol : float, optional
         A point counts as dependent when less than `rtol` times the largest diagonal
-        entry of `K` is left of its own, or less than rounding: n * eps, divided by the
-        smallest such fraction taken before. Default: n * eps.
+        entry of `K` is left of its own, or less than rounding: n * eps times 1 +
+        ||w||^2, w its coefficients in the points before. Default: n * eps.
 
     Returns
     -------
@@ -192,8 +192,8 @@ def greedy(
 
     Notes
     -----
-    Book: eq-gain. n m (m + k) operations and an n x m array. For a kernel with finitely
-    many features the independent points are exact: as many as its rank.
+    Book: eq-gain. n m (m + k) operations, an n x m and an m x m array. For a kernel
+    with finitely many features the independent points are exact: as many as its rank.
 
     Examples
     --------
@@ -214,22 +214,33 @@ def greedy(
     n = K.shape[0]
     m = None if m is None else check_count(m, "m")
     rtol = n * eps_of(K) if rtol is None else check_lam(rtol, "rtol")
-    P, R, order = xp.linalg.diagonal(K), F, []
+    P, R, order = 1 * xp.linalg.diagonal(K), F, []
     largest = _largest_of_kernel(K)
-    V = xp.zeros((n, n if m is None else min(n, m)), dtype=K.dtype, device=device(K))
-    noise = n * eps_of(K) * largest  # of P: grows as smaller pivots are taken
-    for j in range(V.shape[1]):
-        _check_remaining(P, noise, j)
+    like = {"dtype": K.dtype, "device": device(K)}
+    V = xp.zeros((n, n if m is None else min(n, m)), **like)
+    inverse = xp.zeros((V.shape[1], V.shape[1]), **like)  # of the rows of V taken
+    noise = n * eps_of(K) * largest  # of P, where the coefficients are not large
+    most = 1.0  # of what coefficients have made of it
+    while len(order) < V.shape[1]:
+        j = len(order)
+        _check_remaining(P, most * noise, j)
         free = (P > max(rtol * largest, noise)) & (P < math.inf)
         if not bool(xp.any(free)):
             break
         gain = P if R is None else xp.sum(R**2, axis=1) / xp.where(free, P, 1.0)
         i = int(xp.argmax(xp.where(free, gain, -1.0)))
-        v = (K[:, i] - V[:, :j] @ V[i, :j]) / P[i] ** 0.5
-        R = None if R is None else R - v[:, None] * (R[i, :] / P[i] ** 0.5)
+        pivot = number(P[i])
+        w = V[i, :j] @ inverse[:j, :j]  # K(., x_i) is nearly sum_s K(., z_s) w_s
+        amplified = 1 + number(xp.sum(w**2))
+        P[i] = math.inf  # taken, or left out
+        if pivot <= amplified * noise:
+            continue
+        most = max(most, amplified)
+        v = (K[:, i] - V[:, :j] @ V[i, :j]) / pivot**0.5
+        R = None if R is None else R - v[:, None] * (R[i, :] / pivot**0.5)
         P = P - v**2
-        noise = max(noise, n * eps_of(K) * largest * (largest / number(v[i]) ** 2))
-        V[:, j], P[i] = v, math.inf  # taken
+        V[:, j] = v
+        inverse[j, :j], inverse[j, j] = -w / pivot**0.5, 1 / pivot**0.5
         order.append(i)
     if m is not None and len(order) < m:
         raise ValueError(

@@ -44,12 +44,15 @@ class Certificate(NamedTuple):
     prediction_error: float | None = None  # of predictions on the training samples
     decisions_changed: int | None = None  # training samples that get another class
     samples: int | None = None  # training samples
+    copies: int | None = None  # points that are training samples, but for rounding
 
     def __repr__(self) -> str:
         fields = self._asdict().items()
         said = ", ".join(
             f"{name}={value!r}" for name, value in fields if value is not None
         )
+        if self.copies:
+            said += f": {self.copies} point(s) are copies of your samples"
         return f"{type(self).__name__}({said})"
 
 

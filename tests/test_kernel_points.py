@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import lapack
 from sklearn.kernel_ridge import KernelRidge
 
 from conftest import conditioned, error, numpy64
@@ -139,6 +140,17 @@ def test_independent_points_carry_every_model_of_a_kernel_with_few_features(rng)
             assert len(order) == 4
             fit = kernel_points.labels(K[np.ix_(order, order)], F[order], squared_norm=size)
             assert error(K[:, order] @ fit.beta, F) < tolerance(condition * 100, "float64") and fit.error < 1e-6
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_every_independent_point_is_taken_however_little_is_left_of_the_last(rng, knows):
+    """As by LAPACK's pivoted Cholesky: small pivots before do not make the rounding of those after them larger."""
+    for n, rank, condition in [(300, 80, 1e5), (300, 80, 3e5), (500, 200, 6e4)]:
+        Phi = conditioned(rng, n, rank, condition)
+        K = Phi @ Phi.T
+        order = kernel_points.greedy(K, K @ rng.normal(size=(n, 2)) if knows else None)
+        assert len(order) == lapack.dpstrf(K)[2] == rank
+        assert np.linalg.matrix_rank(Phi[order]) == rank
 
 
 def test_the_best_next_point_is_better_than_the_least_explained_one(rng):

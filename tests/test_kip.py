@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 
 torch = pytest.importorskip("torch")
 
@@ -643,3 +644,44 @@ def test_a_file_that_is_damaged_or_foreign_is_refused(rng, tmp_path):
     np.savez(path, **{**arrays, "losses": arrays["losses"][:2]})
     with pytest.raises(ValueError, match="do not fit each other"):
         kip.load(path)
+
+
+# -- float32: what is said is that of the model that others train
+
+
+@pytest.mark.parametrize("m", [100, 300])
+def test_in_float32_the_loss_is_that_of_ridge_on_the_set_and_not_below_the_least(m):
+    """Points outnumber the 64 features: in float32 their kernel would be noise beside the ridge, fitted as if it were
+    data."""
+    data = datasets.digits()
+    X, Y = datasets.standardize(data.X_train, max_value=16).X_train, datasets.one_hot(data.y_train)
+    Xt, Yt = torch.tensor(X).float(), torch.tensor(Y).float()
+    S = Xt[:m]
+    lam_S = 1e-6 * float(kip.linear(S, S).trace()) / m
+    Y_S = kip.solve_labels(S, Xt, Yt, lam_S=lam_S)
+    ridge = Ridge(alpha=lam_S, fit_intercept=False, solver="svd").fit(S.double().numpy(), Y_S.double().numpy())
+    theirs, said = float(((ridge.predict(X) - Y) ** 2).sum()), kip.loss((S, Y_S), Xt, Yt, lam_S=lam_S)
+    assert Y_S.dtype == torch.float32 and said == pytest.approx(theirs, rel=1e-5)
+    least = float(((X @ krr.fit(X, Y, 0.0) - Y) ** 2).sum())
+    assert least < said < 1.05 * least
+    state = kip.train(kip.start(S, Yt[:m]), Xt, Yt, steps=2, lam_S=lam_S)
+    assert min(state.losses) > 0.99 * least
+
+
+def test_the_ridge_that_a_refusal_advises_is_accepted():
+    S = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)).repeat(2, 1)
+    K = kip.linear(S, S)
+    for points, tried in ((S, 0.0), (1e3 * S, 1e-12)):
+        with pytest.raises(ValueError, match="pass for instance") as refusal:
+            kip.solve_labels(points, points, points, lam_S=tried)
+        advised = float(str(refusal.value).rpartition("lam_S=")[2])
+        assert torch.isfinite(kip.solve_labels(points, points, points, lam_S=advised)).all()
+    with pytest.raises(ValueError, match="pass for instance") as refusal:  # a kernel handed in, with noise of float32
+        kip.coefficients(K, S, 1e-9)
+    assert torch.isfinite(kip.coefficients(K, S, float(str(refusal.value).rpartition("lam_S=")[2]))).all()
+
+
+def test_far_from_the_origin_the_gaussian_kernel_keeps_its_digits_in_float32():
+    rows = 1000 + torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    exact = kip.gaussian(rows.double(), rows.double(), bandwidth=1.0)
+    assert (kip.gaussian(rows, rows, bandwidth=1.0) - exact).abs().max() < 1e-6

@@ -299,9 +299,9 @@ def test_a_comma_that_may_separate_thousands_is_asked_for(tmp_path, capsys):
     path = written(tmp_path / "t.csv", [[*row[:3], y] for row, y in zip(rows, Y, strict=True)])
     text = refused(capsys, path)
     assert "column 'a': '1,100' has a comma, and line 2" in text and "a point" in text
-    for dressed in ("1 100.5", "12%", "$3", "1'100"):
+    for dressed in ("1 100.5", "12%", "$3", "1'100", "(2.5)", "<5", "10+"):
         cells = [[dressed, *row[1:3], y] for row, y in zip(rows, Y, strict=True)]
-        assert "without its separators" in refused(capsys, written(tmp_path / "t.csv", cells, mark=";"))
+        assert "without its signs" in refused(capsys, written(tmp_path / "t.csv", cells, mark=";"))
 
 
 @pytest.mark.parametrize("cell", ["1_000", "inf", "1e999", "\u0663", "0x10", "1.2.3"])
@@ -326,6 +326,17 @@ def test_every_column_with_missing_values_is_named_with_its_count(tmp_path, caps
     table = saved(path).table
     a = [row[0] for row in rows if row[0] not in ("", "NA")]
     assert np.isclose(table["columns"][0]["fill"], np.mean(a), rtol=1e-15) and table["target"] == "y"
+
+
+def test_words_nearly_all_different_are_no_classes_without_being_asked(tmp_path, capsys):
+    path = written(tmp_path / "t.csv", rows_with([f"about {y}" for y in Y]))
+    assert "texts with 24 different values among 24" in refused(capsys, path)
+
+
+def test_what_is_no_text_is_refused(tmp_path, capsys):
+    for content in (b"a,b,y\n1,\0,2\n", "a,b,y\n1,2,3\n".encode("utf-16"), "a,y\n\xe9,2\n".encode("latin-1")):
+        (tmp_path / "t.csv").write_bytes(content)
+        assert "not a text file in UTF-8" in refused(capsys, tmp_path / "t.csv")
 
 
 def test_packed_tables_are_read_and_their_size_is_limited(tmp_path, capsys):
@@ -499,6 +510,16 @@ def test_an_estimator_keeps_names_and_its_file_the_table(tmp_path):
     assert model.table_ is None and not hasattr(model, "feature_names_in_") and model.n_features_in_ == 3
 
 
+def test_dates_as_classes_are_saved_as_texts(tmp_path):
+    for days, texts in (
+        (["2020-01-01", "2021-05-01"], None),
+        (["2020-01-01 12:30:00", "2021-05-01"], "2020-01-01T12:30:00"),
+    ):
+        y = pd.Series(pd.to_datetime(days * 12, format="mixed")).dt.as_unit("s")
+        DistilledRidgeClassifier().fit(X, y).save(tmp_path / "s.npz", overwrite=True)
+        assert files.load(tmp_path / "s.npz").classes[0] == (texts or days[0])
+
+
 @pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
 def test_classes_of_every_dtype_of_words_are_saved(dtype, tmp_path):
     y = pd.Series(KINDS).astype(dtype)
@@ -548,7 +569,7 @@ def test_what_a_frame_hides_is_refused_by_column():
         "numbers as texts such as": X[:, 1].astype(str),
         "'x' among 23 numbers": [*X[:23, 1].astype(str), "x"],
         "values of several types": pd.Series([[1]] * 12 + [{}] * 12),
-        "inf is not a finite number": [np.inf, *X[1:, 1]],
+        "'inf' is not a finite number": [np.inf, *X[1:, 1]],
         "values of complex128": X[:, 1] + 1j,
     }
     for words, values in wrong.items():
@@ -568,6 +589,7 @@ def test_what_a_frame_hides_is_refused_by_column():
 @pytest.mark.parametrize("change", [
     {"columns": []}, {"columns": 3}, {"columns": [{"name": "a", "kind": "nonsense"}]}, {"missing": "median"}, {"target": 3},
     {"columns": [{"name": "a", "kind": "number"}] * 2}, {"columns": [{"name": "a", "kind": "words"}]}, {"more": 1},
+        {"missing": "mean"},
     {"columns": [{"name": "a", "kind": "number", "fill": "x"}]}, {"columns": [{"name": "a", "kind": "number", "color": 1}]},
     {"columns": [{"name": "a", "kind": "words", "levels": ["x", "x"]}]}, {"columns": [{"name": "a", "kind": "words", "levels": [[1]]}]},
 ])  # fmt: skip
@@ -705,6 +727,11 @@ def test_a_real_table_is_distilled_and_verified_by_one_command_each(name, tmp_pa
         assert main(["verify", str(tmp_path / "out.npz"), str(other)]) == 0
         assert "exact: the distilled set trains the same model" in capsys.readouterr().out
     table = saved(path).table
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "out.npz")]) == 0
+    text = capsys.readouterr().out
+    assert f"table                  {len(frame.columns) - 1} columns: " in text and f"target {target!r}" in text
+    assert ("missing values         " in text) == ("--missing" in options)
     if name == "titanic":
         kinds = {column["name"]: column["kind"] for column in table["columns"]}
         assert [n for n, kind in kinds.items() if kind == "left out"] == ["PassengerId", "Name", "Ticket", "Cabin"]

@@ -336,6 +336,7 @@ def _check_targets(path, source, target, whole, missing):
     raise ValueError(
         f"{path}, {place_of(source, row)}: the target {names_of(source)[target]!r} is "
         f"missing{said}{others}; --missing drop leaves such rows out"
+        f"{', --words makes it a word' if said else ''}"
     )
 
 
@@ -362,6 +363,11 @@ def guessed_task(data: Data) -> str:
     """
     y, distinct = data.y, len(np.unique(data.y))
     whole = y.dtype.kind != "f" or bool((y == np.rint(y)).all())
+    if y.dtype.kind == "U" and 2 * distinct > len(y) and not data.images:
+        raise ValueError(
+            f"the targets are texts with {distinct} different values among {len(y)}, "
+            f"such as {str(y[0])!r}: say --task classification if they are classes"
+        )
     if (data.images and y.dtype.kind != "f") or y.dtype.kind in "Ub":
         return "classification"
     if y.ndim == 2 or not whole:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ def summary(saved: files.Saved) -> str:
     certificate = saved.certificate or {}
     lines = {
         "distilled set": f"{m} points of {d} values, {saved.X_S.dtype}{_shape(saved)}",
+        **_table(saved),
         "task": saved.task + _classes(saved),
         "model": f"ridge regression {_model(saved)}",
         "lam, lam_S": f"{saved.lam:.6g} on the data, {saved.lam_S:.6g} on the set",
@@ -33,6 +35,22 @@ def _shape(saved: files.Saved) -> str:
     if not saved.image_shape:
         return ""
     return f", images of {' x '.join(map(str, saved.image_shape))}"
+
+
+def _table(saved: files.Saved) -> dict[str, str]:
+    """What kinds of columns a table had, where the set is of one."""
+    if saved.table is None:
+        return {}
+    columns = saved.table["columns"]
+    counts = Counter(column["kind"] for column in columns)
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    lines = {"table": f"{len(columns)} columns: {said}"}
+    if saved.table["target"] is not None:
+        lines["table"] += f"; target {shortened(saved.table['target'], 40)!r}"
+    if saved.table["missing"] is not None:
+        how = {"drop": "their rows are left out", "mean": "filled in"}
+        lines["missing values"] = how[saved.table["missing"]]
+    return lines
 
 
 def _classes(saved: files.Saved) -> str:
@@ -73,6 +91,9 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
             lines["distance to samples"] += (
                 f" (no exact set is nearer than {bound:.3g})"
             )
+    copies = certificate.get("copies")
+    if copies:
+        lines["copies"] = f"{copies:,} of these points are copies of your samples"
     changed, samples = map(certificate.get, ("decisions_changed", "samples"))
     if changed is not None and samples is not None:
         lines["decisions changed"] = f"{changed} of {samples:,} training samples"

@@ -1,9 +1,12 @@
 """The two estimators, and what they share."""
 
 import contextlib
+import html
+import inspect
 import math
 import numbers
 import operator
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +39,7 @@ from ..tables.frames import as_frame, is_frame
 from ..tables.text import shown
 from .adding import Added, rows_alike
 from .images import Images, displayed
-from .points import noise, samples_to_start_from, some_rows
+from .points import copies, noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
 from .training import Training, by_validation, trained
 from .weights import (
@@ -131,6 +134,9 @@ class Distiller(BaseEstimator):
         Of a data frame: missing values are refused, or numbers get the mean of their
         column, and words have "missing" as one more word.
 
+    verbose : bool
+        Whether each step of a fit is named on the error stream as it begins.
+
     Attributes
     ----------
     X_distilled_ : ndarray (m, d)
@@ -197,6 +203,7 @@ class Distiller(BaseEstimator):
         dtype: str = "float64",
         device: str | None = None,
         missing: str | None = None,
+        verbose: bool = False,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -216,6 +223,7 @@ class Distiller(BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.missing = missing
+        self.verbose = verbose
 
     # -------------------------------------------------------------------------- fitting
 
@@ -562,6 +570,8 @@ class Distiller(BaseEstimator):
         if self.fit_intercept and len(X_0) > 1:
             rows = intercept.contrasts(Phi_0)
         start, end = ((A - self.mean_) / self.scale_ for A in (X_0, _numpy(found.X_S)))
+        if isinstance(self.init, str):
+            certificate = certificate._replace(copies=copies(start, end))
         return certificate._replace(
             lower_bound=nearest_lower_bound(rows, W) / (norm(Phi_0) or 1.0),
             input_distance=relative_error(end, start),
@@ -697,7 +707,7 @@ class Distiller(BaseEstimator):
         model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
-            return model.fit(self.lam_, classes=y is not None)
+            return self._fitted(model, y)
         self.lams_ = self._grid(model)
         if self.select == "validation":
             self.lam_scores_ = by_validation(
@@ -714,7 +724,20 @@ class Distiller(BaseEstimator):
             )
         best = self.lams_[self.lam_scores_ == self.lam_scores_.min()]
         self.lam_ = float(best.max())
-        return model.fit(self.lam_, classes=y is not None)
+        return self._fitted(model, y)
+
+    def _fitted(self, model, y):
+        """The model at `lam_`; zero, and not rounding, where nothing is related."""
+        W, b = model.fit(self.lam_, classes=y is not None)
+        if model.related():
+            return W, b
+        warnings.warn(
+            "no linear relation between X and y: correlations are rounding, so the "
+            "model is its intercept, one point, and says the same of every sample; a "
+            "feature_map, or other columns, may find a relation",
+            stacklevel=5,
+        )
+        return 0 * abs(W), model.mean_Y
 
     def _grid(self, model):
         if isinstance(self.lam, str):
@@ -902,12 +925,60 @@ class Distiller(BaseEstimator):
 
     def _report(self, stage, done=None, total=None):
         """Called at each stage of a fit, with how far it is; the command shows it."""
+        if self.verbose:
+            so_far = "" if done is None else f" of {done:,} of {total:,} samples"
+            print(f"{type(self).__name__}: {stage}{so_far}", file=sys.stderr)
+
+    def _repr_html_inner(self):
+        return self._html_repr() + self._certificate_html()
+
+    def _repr_mimebundle_(self, **kwargs):
+        found = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in found:
+            found["text/html"] += self._certificate_html()
+        return found
+
+    def _certificate_html(self):
+        """The certificate as a table, "" before a fit."""
+        if not hasattr(self, "certificate_"):
+            return ""
+        found = self.certificate_._asdict().items()
+        rows = "".join(
+            f"<tr><td>{name}</td><td>"
+            f"{f'{value:.3g}' if isinstance(value, float) else value}</td></tr>"
+            for name, value in found
+            if value is not None
+        )
+        said = "exact" if self.certificate_.exact else "not exact"
+        said += f", {self.n_points_} points, lam_s = {self.lam_s_:.6g}"
+        if self.certificate_.copies:
+            said += f"; {self.certificate_.copies} points are copies of your samples"
+        return (
+            f"<details><summary>Distilled set: {html.escape(said)}</summary>"
+            f"<table>{rows}</table></details>"
+        )
 
 
+def _with_shared_sections(estimator):
+    """Parameters and attributes of both estimators in the help of each."""
+    shared = inspect.cleandoc(Distiller.__doc__)
+    between = {"Parameters": "Attributes", "Attributes": "Raises"}
+    own = inspect.cleandoc(estimator.__doc__)
+    for title, following in between.items():
+        begin = shared.index(f"{title}\n---")
+        section = shared[begin : shared.index(f"{following}\n---")].strip()
+        heading = f"{title}\n{'-' * len(title)}\n"
+        if heading in own:  # a section of its own: what is shared comes first
+            own = own.replace(heading, f"{section}\n")
+        else:
+            own = own.replace("Notes\n---", f"{section}\n\nNotes\n---", 1)
+    estimator.__doc__ = own
+    return estimator
+
+
+@_with_shared_sections
 class DistilledRidge(RegressorMixin, Distiller):
     """Ridge regression on real-valued targets, and an exact distilled set of it.
-
-    Parameters and attributes: `Distiller`.
 
     Notes
     -----
@@ -988,10 +1059,9 @@ class DistilledRidge(RegressorMixin, Distiller):
         return tags
 
 
+@_with_shared_sections
 class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     """Classes by ridge regression on one-hot targets, and an exact distilled set.
-
-    Parameters and attributes: `Distiller`, and
 
     Parameters
     ----------
@@ -1035,6 +1105,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         dtype: str = "float64",
         device: str | None = None,
         missing: str | None = None,
+        verbose: bool = False,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -1051,6 +1122,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             dtype=dtype,
             device=device,
             missing=missing,
+            verbose=verbose,
         )
         self.class_weight = class_weight
 

@@ -74,6 +74,8 @@ def gaussian(A: torch.Tensor, B: torch.Tensor, *, bandwidth: float) -> torch.Ten
     bandwidth = check_lam(bandwidth, "bandwidth")
     if bandwidth == 0:
         raise ValueError("bandwidth = 0 must be positive")
+    centre = B.detach().mean(0)  # far from the origin the squares would lose digits
+    A, B = A - centre, B - centre
     squared = A.square().sum(1)[:, None] + B.square().sum(1) - 2 * A @ B.mT
     return torch.exp(squared.clamp_min(0) / (-2 * bandwidth**2))
 

@@ -1,7 +1,8 @@
 """The model that a set trains, its loss on the data, and the best labels for points.
 
-Systems of size m, one row a distilled point, are solved in float64 whatever the dtype
-of the data.
+Kernels, and systems of size m, one row a distilled point, are computed in float64
+whatever the dtype of the data: the loss that is said is that of the model which others
+train on the set.
 """
 
 from collections.abc import Callable, Iterator
@@ -61,7 +62,8 @@ def coefficients(K_SS: torch.Tensor, Y_S: torch.Tensor, lam_S: float) -> torch.T
             f"K_SS must be square with a row for each of {Y_S.shape[0]} labels, "
             f"not {tuple(K_SS.shape)}"
         )
-    return trained_coefficients(K_SS, Y_S, check_lam(lam_S, "lam_S"))
+    alpha = trained_coefficients(K_SS, Y_S, check_lam(lam_S, "lam_S"))
+    return alpha.to(Y_S.dtype)
 
 
 def predict(
@@ -116,9 +118,11 @@ def predict(
     with torch.no_grad():
         Z_S = features_of(phi, X_S)
         alpha = trained_coefficients(kernel_of(kernel, Z_S, Z_S), Y_S, lam_S)
-        return torch.cat(
-            [kernel_of(kernel, Z, Z_S) @ alpha for Z, _ in chunks(X, None, phi, rows)]
-        )
+        each = [
+            (kernel_of(kernel, Z, Z_S) @ alpha).to(Y_S.dtype)
+            for Z, _ in chunks(X, None, phi, rows)
+        ]
+        return torch.cat(each)
 
 
 def loss(
@@ -179,17 +183,9 @@ def loss(
         Z_S = features_of(phi, X_S)
         K_SS = kernel_of(kernel, Z_S, Z_S)
         alpha = trained_coefficients(K_SS, Y_S, lam_S)
-        total = (
-            lam * float((alpha * (K_SS @ alpha)).sum(dtype=torch.float64))
-            if lam
-            else 0.0
-        )
+        total = lam * float((alpha * (K_SS @ alpha)).sum()) if lam else 0.0
         for Z, T in chunks(X, Y, phi, rows):
-            total += float(
-                (kernel_of(kernel, Z, Z_S) @ alpha - T)
-                .square()
-                .sum(dtype=torch.float64)
-            )
+            total += float((kernel_of(kernel, Z, Z_S) @ alpha - T).square().sum())
     return total
 
 
@@ -343,14 +339,15 @@ def cholesky_of(K_SS: torch.Tensor, lam_S: float) -> torch.Tensor:
                 "the kernel of the distilled points contains NaN or Inf; "
                 "use a smaller lr"
             )
-        smallest, usual = (
-            float(torch.linalg.eigvalsh(A)[0]),
-            1e-6 * float(K_SS.detach().trace()) / len(A),
-        )
+        w = torch.linalg.eigvalsh(A)
+        smallest, largest = float(w[0]), float(w[-1])
+        noise = len(A) * torch.finfo(K_SS.dtype).eps * largest
+        usual = 1e-6 * float(K_SS.detach().trace()) / len(A)
+        enough = max(usual, 2 * (lam_S - smallest) + noise)
         raise ValueError(
             "K(X_S, X_S) + lam_S I is not positive definite: its smallest eigenvalue "
             f"is {smallest:.3g} at lam_S = {lam_S:.3g}. Points repeat, or outnumber "
-            f"the features; pass for instance lam_S={usual:.3g}"
+            f"the features; pass for instance lam_S={enough:.3g}"
         )
     return L
 
@@ -358,8 +355,8 @@ def cholesky_of(K_SS: torch.Tensor, lam_S: float) -> torch.Tensor:
 def trained_coefficients(
     K_SS: torch.Tensor, Y_S: torch.Tensor, lam_S: float
 ) -> torch.Tensor:
-    """``(K_SS + lam_S I)^-1 Y_S``, without checks."""
-    return torch.cholesky_solve(Y_S.double(), cholesky_of(K_SS, lam_S)).to(Y_S.dtype)
+    """``(K_SS + lam_S I)^-1 Y_S`` in float64, without checks."""
+    return torch.cholesky_solve(Y_S.double(), cholesky_of(K_SS, lam_S))
 
 
 def normal_equations(
@@ -399,12 +396,15 @@ def features_of(phi: Any, X: torch.Tensor) -> torch.Tensor:
 
 
 def kernel_of(kernel: Kernel, A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
-    """``kernel(A, B)``, refused where it is no matrix of that size."""
+    """``kernel(A, B)`` in float64, refused where it is no matrix of that size.
+
+    In float32 a kernel is noise beside a small ridge, and the model fits the noise.
+    """
     if not callable(kernel):
         raise TypeError(
             f"kernel must be a function K(A, B), got {type(kernel).__name__}"
         )
-    K = kernel(A, B)
+    K = kernel(A.double(), B.double())
     if not isinstance(K, torch.Tensor):
         raise TypeError(
             f"the kernel must return a PyTorch tensor, it returned {type(K).__name__}"

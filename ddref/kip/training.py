@@ -359,7 +359,7 @@ def _step(state, Z, Y, scale, kernel, phi, lam_S, lam, labels):
                 L, *normal_equations(L, K_TS.detach(), Y), lam_S, lam / scale
             )
             Y_S = (L @ beta).to(Y.dtype)
-            alpha = torch.linalg.solve_triangular(L.mT, beta, upper=True).to(Y.dtype)
+            alpha = torch.linalg.solve_triangular(L.mT, beta, upper=True)
     else:
         alpha = trained_coefficients(K_SS, Y_S, lam_S)
     value = scale * (K_TS @ alpha - Y).square().sum()

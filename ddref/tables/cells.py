@@ -5,6 +5,7 @@ table means something else by them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,10 +21,11 @@ THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
 # Digits that are no quantity: 007, 2019_01, and more of them than a float holds.
 CODE = re.compile(r"[+-]?(?:0[0-9]+|[0-9]{16,}|[0-9]+(?:_[0-9]+)+)")
-# A quantity with a sign or separators that Python does not read.
+# A quantity with signs or separators that Python does not read: $1,200, (3.5), <5, 12%.
 DRESSED = re.compile(
-    r"[$\u20ac\u00a3]?\s*[+-]?(?:[0-9]+|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
-    r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3]?"
+    r"(?=.*[0-9])[($\u20ac\u00a3<>~=]*\s*[+-]?"
+    r"(?:[0-9]*|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
+    r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3)+*]*"
 )
 FEW = 3  # different words among numbers that are taken for slips
 
@@ -81,17 +83,20 @@ def slip(cells: Sequence[str]) -> Slip | None:
     >>> slip(["a", "b", "2"]), slip(["007", "8", "x"])
     (None, None)
     """
-    found = [i for i, cell in enumerate(cells) if not is_missing(cell)]
-    codes = {i for i in found if CODE.fullmatch(cells[i])}
-    if codes and all(i in codes or WHOLE.fullmatch(cells[i]) for i in found):
+    counts = Counter(cells)  # of few different words, where they are many cells
+    found = [cell for cell in counts if not is_missing(cell)]
+    codes = {cell for cell in found if CODE.fullmatch(cell)}
+    if codes and all(cell in codes or WHOLE.fullmatch(cell) for cell in found):
         return None
-    odd = [i for i in found if i in codes or not is_number(cells[i])]
+    odd = [cell for cell in found if cell in codes or not is_number(cell)]
     if not odd:
         return None
-    first, numbers = odd[0], len(found) - len(odd)
-    if all(DRESSED.fullmatch(cells[i]) for i in odd):
-        return Slip(first, f"{cells[first]!r} is a number only without its separators")
-    few = len({cells[i] for i in odd}) <= FEW and numbers >= len(odd)
-    if few or numbers >= 9 * len(odd):
-        return Slip(first, f"{cells[first]!r} among {numbers} numbers")
+    first = list(cells).index(odd[0])
+    total, strange = (sum(counts[cell] for cell in some) for some in (found, odd))
+    numbers = total - strange
+    if all(map(DRESSED.fullmatch, odd)):
+        return Slip(first, f"{odd[0]!r} is a number only without its signs")
+    few = len(odd) <= FEW and numbers >= strange
+    if few or numbers >= 9 * strange:
+        return Slip(first, f"{odd[0]!r} among {numbers} numbers")
     return None

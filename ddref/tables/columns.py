@@ -101,7 +101,7 @@ def _finite(values, shown):
     odd = np.flatnonzero(np.isinf(values))
     if len(odd):
         row = int(odd[0])
-        raise Misfit(f"{shown[row]!r} is not a finite number", row)
+        raise Misfit(f"{str(shown[row])!r} is not a finite number", row)
     return values
 
 
@@ -110,8 +110,9 @@ def _dates(words, missing, format=None):
     pandas = pandas_for("dates")
     found = words[~missing]
     if format is None:
-        written = [ISO.fullmatch(word) for word in found]
-        marks = [WRITTEN.fullmatch(word) for word in found]
+        different = found.unique()
+        written = [ISO.fullmatch(word) for word in different]
+        marks = [WRITTEN.fullmatch(word) for word in different]
         if all(written):
             formats = ["ISO8601"]
         elif all(marks):
@@ -171,6 +172,8 @@ def from_series(
         series = series.astype(levels.dtype)
     if isinstance(series.dtype, pandas.PeriodDtype):
         series = series.dt.to_timestamp()
+    if hasattr(series.dtype, "pyarrow_dtype") and "date" in str(series.dtype):
+        series = series.astype(object)
     if series.dtype == object:
         series = _inferred(series)
     if types.is_datetime64_any_dtype(series.dtype):
@@ -182,7 +185,7 @@ def from_series(
         series.dtype
     ):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        return Column("number", _finite(values, values.tolist()), missing)
+        return Column("number", _finite(values, values), missing)
     if missing.all():
         return Column("number", np.full(len(series), np.nan), missing)
     if not types.is_string_dtype(series.dtype):
@@ -199,7 +202,7 @@ def _from_words(series, missing, kind, format):
         raise Misfit(f"{words.iloc[row]!r}, where numbers were", row)
     if kind is None:
         odd = slip(found)
-        plain = [word for word in found if not is_missing(word)]
+        plain = [word for word in dict.fromkeys(found) if not is_missing(word)]
         if odd:
             rows = np.flatnonzero(~missing)
             raise Misfit(odd.text, int(rows[odd.row]))

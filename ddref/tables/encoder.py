@@ -4,6 +4,7 @@ with any later table.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,11 +21,11 @@ COUNTERS = re.compile(
 )
 IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:[iI][dD]|uuid|UUID|guid)|.*[a-z0-9]I[dD]")
 KINDS = ("number", "date", "words", "left out")
+FILLED = ("number", "date")
 ALLOWED = (None, "drop", "mean")
 QUOTE = "'"
 WAY_OUT = (
-    "drop these rows or fill them (--missing drop or mean; missing='mean' of an "
-    "estimator; or in pandas)"
+    "drop these rows or fill them (--missing drop or mean; missing='mean'; or pandas)"
 )
 
 
@@ -138,18 +139,22 @@ class TableEncoder:
             entries.get(name, Entry(name, "left out", why=why)) for name in names
         )
         if not any(entry.width for entry in self.entries):
-            raise ValueError(f"no column is left: {'; '.join(self.notes())}")
+            why = "; ".join(self.notes()) or "the table has none"
+            raise ValueError(f"no column is left: {why}")
         return self
 
     def _columns(self, table, names, entries):
         """Columns by name, typed; one ValueError for all that do not fit."""
         columns, wrong = {}, []
+        places = {name: place for place, name in enumerate(names_of(table))}
         for name in names:
             entry = entries[name] if entries else None
             if name in self.leave_out or (entry and entry.kind == "left out"):
                 continue
             try:
-                columns[name] = _typed(table, name, entry, name in self.words)
+                columns[name] = _typed(
+                    table, places[name], name, entry, name in self.words
+                )
             except Misfit as misfit:
                 place = "" if misfit.row is None else f", {place_of(table, misfit.row)}"
                 wrong.append(f"column {name!r}{place}: {misfit}")
@@ -165,11 +170,12 @@ class TableEncoder:
         counts = {name: int(c.missing.sum()) for name, c in columns.items()}
         gone = [f"{name} {count}" for name, count in counts.items() if count]
         if gone:
-            first = next(c for c in columns.values() if c.missing.any()).missing
+            name = next(name for name in counts if counts[name])
+            row = int(np.argmax(columns[name].missing))
             raise ValueError(
                 f"missing values: {shown(gone, 100).replace(QUOTE, '')} of "
-                f"{rows_of(table)} rows, the first in "
-                f"{place_of(table, int(np.argmax(first)))}; {WAY_OUT}"
+                f"{rows_of(table)} rows, the first in {place_of(table, row)}"
+                f"{_word(table, name, row)}; {WAY_OUT}"
             )
 
     # ------------------------------------------------------------------------ using
@@ -304,6 +310,8 @@ class TableEncoder:
         names = [entry.name for entry in entries]
         sound = all(map(_sound, entries)) and any(entry.width for entry in entries)
         text = target is None or isinstance(target, str)
+        if encoder.missing == "mean":
+            sound &= all(e.fill is not None for e in entries if e.kind in FILLED)
         if not sound or not text or len({*names, target}) != len(names) + 1:
             raise ValueError("the table is not described by columns of different names")
         encoder.entries = tuple(entries)
@@ -323,7 +331,7 @@ def names_of(table: Any) -> list[str]:
     if isinstance(table, Text):
         return list(table.names)
     names = [str(name) for name in table.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"several columns have the same name: {shown(twice)}")
     return names
@@ -341,8 +349,15 @@ def place_of(table: Any, row: int) -> str:
     return f"row {row}"
 
 
-def _typed(table: Any, name: str, entry: Entry | None, forced: bool) -> Column:
-    at = names_of(table).index(name)
+def _word(table: Any, name: str, row: int) -> str:
+    """What a text table has where a value is missing."""
+    cell = (
+        table.columns[table.names.index(name)][row] if isinstance(table, Text) else ""
+    )
+    return f" ({cell!r}: --words {name} if it is one)" if cell else ""
+
+
+def _typed(table: Any, at: int, name: str, entry: Entry | None, forced: bool) -> Column:
     kind, format = (entry.kind, entry.format) if entry else (None, None)
     forced = entry.forced if entry else forced
     if not isinstance(table, Text):
@@ -375,8 +390,7 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
         return left_out(column.why)
     if column.kind == "number" and len(values) == n > 1 and not forced:
         labels = COUNTERS.fullmatch(name) or IDENTIFIER.fullmatch(name)
-        whole = (values == np.rint(values)).all()
-        if labels and whole and len(np.unique(values)) == n:
+        if labels and (values == np.rint(values)).all() and len(set(values)) == n:
             if (np.diff(values) == 1).all():
                 return left_out("counts the rows")
             return left_out(f"{n} different numbers in {n} rows")

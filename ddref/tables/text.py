@@ -115,6 +115,11 @@ def _content(path: Path, max_bytes: int) -> str:
         raise ValueError(f"{path}: damaged, or not gzip ({error})") from error
     if len(content) > max_bytes:
         raise ValueError(f"{path} is larger than --max-bytes {max_bytes:,}")
+    if b"\0" in content:
+        raise ValueError(
+            f"{path}: not a text file in UTF-8 (it has zero bytes); save it in that "
+            "encoding"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -228,10 +233,17 @@ def _named(path, rows, header, known):
     if all(len(row) == len(names) + 1 for row, _ in below):
         if not any(row[-1] for row, _ in below):  # each line ends in a delimiter
             below = [(row[:-1], line) for row, line in below]
-        else:
+        elif _label_rows([row[0] for row, _ in below]):
             names = ["", *names]
             notes = ["the first column has no name"]
     return names, below, notes
+
+
+def _label_rows(cells):
+    """Whether cells are words or whole numbers, all different: names of rows."""
+    kinds = {is_number(cell) for cell in cells}
+    whole = kinds == {False} or all(cell.isdigit() for cell in cells)
+    return whole and len(set(cells)) == len(cells)
 
 
 def _first_is_names(path, rows, known):
