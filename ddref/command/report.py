@@ -104,6 +104,10 @@ def errors(certificate: Certificate) -> str:
     """Lines about the errors of a set that was trained on, and what is allowed."""
     error, allowed = certificate.relative_error, certificate.tolerance
     lines = [f"relative error         {error:.2e} (exact: at most {allowed:.1e})"]
+    if certificate.uncertain is not None:
+        lines.append(
+            f"known to               {certificate.uncertain:.1e} (rounding: not enough)"
+        )
     error, allowed = certificate.intercept_error, certificate.intercept_tolerance
     if error is not None:
         lines.append(
