@@ -34,9 +34,9 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
-from ..tables.text import shown
 from .adding import Added, rows_alike
 from .images import Images, displayed
 from .points import copies, noise, samples_to_start_from, some_rows
@@ -870,16 +870,21 @@ class Distiller(BaseEstimator):
         *,
         class_names: Sequence[str] | None = None,
         overwrite: bool = False,
+        data: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
         It holds all a colleague needs, and no pickle.
 
         `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves.
+        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
+        checksum goes into the file.
         """
         check_is_fitted(self, "X_distilled_")
-        files.save(path, self._saved(class_names), overwrite=overwrite)
+        saved = self._saved(class_names)
+        if data is not None:
+            saved = saved._replace(data_sha256=files.digest(*data))
+        files.save(path, saved, overwrite=overwrite)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
