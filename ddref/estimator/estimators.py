@@ -38,6 +38,13 @@ from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
 from .adding import Added, rows_alike
+from .frozen import (
+    FoundPoints,
+    FrozenNetwork,
+    enough_points,
+    is_network,
+    solved,
+)
 from .images import Images, displayed
 from .points import copies, noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
@@ -94,7 +101,9 @@ class Distiller(BaseEstimator):
         None for the columns themselves; a map with a pre-image (`ddref.maps`);
         "fourier" for d orthogonal random Fourier features, their bandwidth the root
         mean squared distance of two samples; "network" for one orthogonal LeakyReLU
-        layer of width d. Features of an encoder of your own: pass them as X.
+        layer of width d; or a frozen network of PyTorch, whatever its layers: a copy in
+        float64 and evaluation mode is used, with points from `nonsurjective.solve`,
+        half more than its equations count. Or pass features of an encoder as X.
     lam : float, sequence of float or "auto"
         Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
         `Ridge`), the same for all targets. Of several values `select` chooses; "auto"
@@ -129,7 +138,7 @@ class Distiller(BaseEstimator):
         The model is always trained in float64.
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
-        NumPy.
+        NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
         column, and words have "missing" as one more word.
@@ -483,11 +492,15 @@ class Distiller(BaseEstimator):
         """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
         are features of samples to compare predictions on, or None.
         """
+        phi, near = self._scaled_map(), None if X_0 is None else self._array(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):
+            near = self._solved(phi, W, b, near)
+            phi = FoundPoints(phi)
         found = recipe.distill(
-            self._scaled_map(),
+            phi,
             W,
             m=m,
-            near=None if X_0 is None else self._array(X_0),
+            near=near,
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
@@ -502,6 +515,26 @@ class Distiller(BaseEstimator):
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _solved(self, phi, W, b, X_0):
+        """Points near X_0 that train the model through a network."""
+        if X_0 is None:
+            raise ValueError(
+                "init = 'orthonormal' wants features of its own, and a network is not "
+                "inverted: start from 'real' points, 'noise' or an array"
+            )
+        if norm(W) == 0:
+            return X_0
+        b = b if self.fit_intercept else None
+        X_S, residual, steps = solved(phi, W, b, X_0)
+        if residual > 1e-6:
+            raise ValueError(
+                f"the solver stopped {residual:.2g} away from the model after {steps} "
+                f"steps from {len(X_0)} points: pass more (n_points="
+                f"{min(2 * len(X_0), W.shape[0] + 1)}; with {W.shape[0] + 1} no point "
+                "has to move), or another init or random_state"
+            )
+        return X_S
+
     def _hold(self, linear, X):
         """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
         d) are samples, or None.
@@ -514,7 +547,7 @@ class Distiller(BaseEstimator):
         self.seed_ = int(self.random_state) if seeded else None
         self.n_features_in_, self.table_ = d, None
         self.mean_, self.scale_ = np.zeros(d), np.ones(d)
-        self.feature_map_ = self.feature_map
+        self.feature_map_ = self._map(np.zeros((1, d)), None, 0)
         self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
         W = self._array(linear.W)
         b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
@@ -566,6 +599,9 @@ class Distiller(BaseEstimator):
         if X_0 is None:
             return certificate
         Phi_0 = self._features(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):  # to `recipe` it starts there
+            Phi_S = self._features(_numpy(found.X_S))
+            certificate = certificate._replace(distance=relative_error(Phi_S, Phi_0))
         rows = Phi_0
         if self.fit_intercept and len(X_0) > 1:
             rows = intercept.contrasts(Phi_0)
@@ -659,13 +695,21 @@ class Distiller(BaseEstimator):
                 f"feature_map = {phi!r} must be None, 'fourier', 'network', or a map "
                 "with a preimage"
             )
+        if is_network(phi):
+            return FrozenNetwork(phi, self.image_shape_)
         if phi is not None and not (callable(phi) and hasattr(phi, "preimage")):
             raise TypeError(
-                "feature_map must be None, 'fourier', 'network' or a map with a "
-                f"preimage (ddref.maps), got {type(phi).__name__}; of a frozen encoder "
-                "pass the features themselves as X"
+                "feature_map must be None, 'fourier', 'network', a torch.nn.Module or "
+                f"a map with a preimage (ddref.maps), got {type(phi).__name__}; of a "
+                "frozen encoder you can also pass the features themselves as X"
             )
         return phi
+
+    def _place(self):
+        """Device of the algebra in PyTorch, None for NumPy."""
+        if self.device is None and is_network(self.feature_map):
+            return str(next(self.feature_map.parameters()).device)
+        return self.device
 
     def _scaled_map(self):
         """The map from rows of X to features, scaling included."""
@@ -691,13 +735,12 @@ class Distiller(BaseEstimator):
     def _array(self, A):
         """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
         A = np.ascontiguousarray(A, dtype=np.float64)
-        if self.device is None:
+        place = self._place()
+        if place is None:
             return A
         import torch
 
-        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(
-            self.device
-        )
+        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(place)
 
     def _train(self, Phi, Y, y, weights, rng):
         """Ridge regression: W (p, k) and b (1, k); chooses lam where several are
@@ -764,6 +807,9 @@ class Distiller(BaseEstimator):
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
+        if m is None and isinstance(self.feature_map_, FrozenNetwork):
+            p, d = self.feature_map_.output_dim, len(self.mean_)
+            m = max(least, enough_points(p, d, rank, bool(self.fit_intercept)))
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
             raise TypeError(f"n_points must be an integer, got {m!r}")
