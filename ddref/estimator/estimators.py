@@ -1013,8 +1013,10 @@ class Distiller(BaseEstimator):
 
 def _with_shared_sections(estimator):
     """Parameters and attributes of both estimators in the help of each."""
-    shared = inspect.cleandoc(Distiller.__doc__)
+    shared = inspect.cleandoc(Distiller.__doc__ or "")
     between = {"Parameters": "Attributes", "Attributes": "Raises"}
+    if not all(f"{title}\n---" in shared for title in between):
+        return estimator  # a copy, or Python without docstrings
     own = inspect.cleandoc(estimator.__doc__)
     for title, following in between.items():
         begin = shared.index(f"{title}\n---")
