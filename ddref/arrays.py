@@ -33,6 +33,7 @@ def check_arrays(**arrays: Array | None) -> Any:
     or ValueError with the name of the array.
     """
     arrays = {name: A for name, A in arrays.items() if A is not None}
+    check_dense(**arrays)
     try:
         xp = array_namespace(*arrays.values())
     except TypeError as error:
@@ -71,6 +72,26 @@ def check_arrays(**arrays: Array | None) -> Any:
     if len(set(devices)) > 1:
         raise ValueError(f"{names} are on different devices: {', '.join(devices)}")
     return xp
+
+
+def check_dense(**arrays: Any) -> None:
+    """Refuse by name what is no plain dense array, whatever its numbers: a mask would
+    be ignored, ``*`` of a matrix is another product, others have no values to compute.
+    """
+    for name, A in arrays.items():
+        kinds = {kind.__name__ for kind in type(A).__mro__}
+        layout = str(getattr(A, "layout", "torch.strided")).removeprefix("torch.")
+        odd = {
+            "masked: fill its gaps, or leave these rows out": "MaskedArray" in kinds,
+            "a np.matrix: pass np.asarray(...) of it": "matrix" in kinds,
+            "nested: pad it, or stack its parts": getattr(A, "is_nested", False),
+            f"{layout}: pass its to_dense()": layout != "strided",
+            "quantized: pass its dequantize()": getattr(A, "is_quantized", False),
+            "on the meta device, without values": getattr(A, "is_meta", False),
+        }
+        for what, found in odd.items():
+            if found:
+                raise TypeError(f"{name} is {what}")
 
 
 def check_shapes(**arrays: tuple[Array | None, str]) -> None:

@@ -34,12 +34,19 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
-from ..tables.text import shown
 from .adding import Added, rows_alike
+from .frozen import (
+    FoundPoints,
+    FrozenNetwork,
+    enough_points,
+    is_network,
+    solved,
+)
 from .images import Images, displayed
-from .points import copies, noise, samples_to_start_from, some_rows
+from .points import copies, noise, plain_rows, samples_to_start_from, some_rows
 from .sparse import SparseTraining
 from .training import Training, by_validation, trained
 from .weights import (
@@ -94,7 +101,9 @@ class Distiller(BaseEstimator):
         None for the columns themselves; a map with a pre-image (`ddref.maps`);
         "fourier" for d orthogonal random Fourier features, their bandwidth the root
         mean squared distance of two samples; "network" for one orthogonal LeakyReLU
-        layer of width d. Features of an encoder of your own: pass them as X.
+        layer of width d; or a frozen network of PyTorch, whatever its layers: a copy in
+        float64 and evaluation mode is used, with points from `nonsurjective.solve`,
+        half more than its equations count. Or pass features of an encoder as X.
     lam : float, sequence of float or "auto"
         Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
         `Ridge`), the same for all targets. Of several values `select` chooses; "auto"
@@ -129,7 +138,7 @@ class Distiller(BaseEstimator):
         The model is always trained in float64.
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
-        NumPy.
+        NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
         column, and words have "missing" as one more word.
@@ -260,7 +269,7 @@ class Distiller(BaseEstimator):
         """The numbers of a data frame, and in `table_` how they are made; or X."""
         self.table_ = None
         if not is_frame(X):
-            return X
+            return plain_rows(X)
         X = as_frame(X)
         encoder = TableEncoder(missing=self.missing).fit(X)
         unnamed = not any(isinstance(name, str) for name in X.columns)
@@ -280,6 +289,7 @@ class Distiller(BaseEstimator):
 
     def _later_matrix(self, X):
         """Rows to predict: of a data frame by its names, or as the points are."""
+        X = plain_rows(X)
         if self.table_ is None:
             kinds = False if self._dense_for() else "csr"
             return validate_data(
@@ -415,7 +425,7 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            X,
+            plain_rows(X),
             y,
             reset=added is None,
             dtype=np.float64,
@@ -483,11 +493,15 @@ class Distiller(BaseEstimator):
         """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
         are features of samples to compare predictions on, or None.
         """
+        phi, near = self._scaled_map(), None if X_0 is None else self._array(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):
+            near = self._solved(phi, W, b, near)
+            phi = FoundPoints(phi)
         found = recipe.distill(
-            self._scaled_map(),
+            phi,
             W,
             m=m,
-            near=None if X_0 is None else self._array(X_0),
+            near=near,
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
@@ -502,6 +516,26 @@ class Distiller(BaseEstimator):
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _solved(self, phi, W, b, X_0):
+        """Points near X_0 that train the model through a network."""
+        if X_0 is None:
+            raise ValueError(
+                "init = 'orthonormal' wants features of its own, and a network is not "
+                "inverted: start from 'real' points, 'noise' or an array"
+            )
+        if norm(W) == 0:
+            return X_0
+        b = b if self.fit_intercept else None
+        X_S, residual, steps = solved(phi, W, b, X_0)
+        if residual > 1e-6:
+            raise ValueError(
+                f"the solver stopped {residual:.2g} away from the model after {steps} "
+                f"steps from {len(X_0)} points: pass more (n_points="
+                f"{min(2 * len(X_0), W.shape[0] + 1)}; with {W.shape[0] + 1} no point "
+                "has to move), or another init or random_state"
+            )
+        return X_S
+
     def _hold(self, linear, X):
         """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
         d) are samples, or None.
@@ -514,7 +548,7 @@ class Distiller(BaseEstimator):
         self.seed_ = int(self.random_state) if seeded else None
         self.n_features_in_, self.table_ = d, None
         self.mean_, self.scale_ = np.zeros(d), np.ones(d)
-        self.feature_map_ = self.feature_map
+        self.feature_map_ = self._map(np.zeros((1, d)), None, 0)
         self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
         W = self._array(linear.W)
         b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
@@ -566,6 +600,9 @@ class Distiller(BaseEstimator):
         if X_0 is None:
             return certificate
         Phi_0 = self._features(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):  # to `recipe` it starts there
+            Phi_S = self._features(_numpy(found.X_S))
+            certificate = certificate._replace(distance=relative_error(Phi_S, Phi_0))
         rows = Phi_0
         if self.fit_intercept and len(X_0) > 1:
             rows = intercept.contrasts(Phi_0)
@@ -659,13 +696,21 @@ class Distiller(BaseEstimator):
                 f"feature_map = {phi!r} must be None, 'fourier', 'network', or a map "
                 "with a preimage"
             )
+        if is_network(phi):
+            return FrozenNetwork(phi, self.image_shape_)
         if phi is not None and not (callable(phi) and hasattr(phi, "preimage")):
             raise TypeError(
-                "feature_map must be None, 'fourier', 'network' or a map with a "
-                f"preimage (ddref.maps), got {type(phi).__name__}; of a frozen encoder "
-                "pass the features themselves as X"
+                "feature_map must be None, 'fourier', 'network', a torch.nn.Module or "
+                f"a map with a preimage (ddref.maps), got {type(phi).__name__}; of a "
+                "frozen encoder you can also pass the features themselves as X"
             )
         return phi
+
+    def _place(self):
+        """Device of the algebra in PyTorch, None for NumPy."""
+        if self.device is None and is_network(self.feature_map):
+            return str(next(self.feature_map.parameters()).device)
+        return self.device
 
     def _scaled_map(self):
         """The map from rows of X to features, scaling included."""
@@ -691,13 +736,12 @@ class Distiller(BaseEstimator):
     def _array(self, A):
         """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
         A = np.ascontiguousarray(A, dtype=np.float64)
-        if self.device is None:
+        place = self._place()
+        if place is None:
             return A
         import torch
 
-        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(
-            self.device
-        )
+        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(place)
 
     def _train(self, Phi, Y, y, weights, rng):
         """Ridge regression: W (p, k) and b (1, k); chooses lam where several are
@@ -764,6 +808,9 @@ class Distiller(BaseEstimator):
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
+        if m is None and isinstance(self.feature_map_, FrozenNetwork):
+            p, d = self.feature_map_.output_dim, len(self.mean_)
+            m = max(least, enough_points(p, d, rank, bool(self.fit_intercept)))
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
             raise TypeError(f"n_points must be an integer, got {m!r}")
@@ -870,16 +917,21 @@ class Distiller(BaseEstimator):
         *,
         class_names: Sequence[str] | None = None,
         overwrite: bool = False,
+        data: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
         It holds all a colleague needs, and no pickle.
 
         `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves.
+        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
+        checksum goes into the file.
         """
         check_is_fitted(self, "X_distilled_")
-        files.save(path, self._saved(class_names), overwrite=overwrite)
+        saved = self._saved(class_names)
+        if data is not None:
+            saved = saved._replace(data_sha256=files.digest(*data))
+        files.save(path, saved, overwrite=overwrite)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
@@ -961,8 +1013,10 @@ class Distiller(BaseEstimator):
 
 def _with_shared_sections(estimator):
     """Parameters and attributes of both estimators in the help of each."""
-    shared = inspect.cleandoc(Distiller.__doc__)
+    shared = inspect.cleandoc(Distiller.__doc__ or "")
     between = {"Parameters": "Attributes", "Attributes": "Raises"}
+    if not all(f"{title}\n---" in shared for title in between):
+        return estimator  # a copy, or Python without docstrings
     own = inspect.cleandoc(estimator.__doc__)
     for title, following in between.items():
         begin = shared.index(f"{title}\n---")

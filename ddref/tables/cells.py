@@ -15,7 +15,7 @@ import numpy as np
 MISSING = frozenset(
     "|na|n/a|n.a.|nan|-nan|nat|null|none|nil|missing|?|-|--|.|#n/a|#na|<na>".split("|")
 )
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -28,6 +28,20 @@ DRESSED = re.compile(
     r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3)+*]*"
 )
 FEW = 3  # different words among numbers that are taken for slips
+
+
+def shown(names: Sequence[str], length: int = 120) -> str:
+    """Names in quotes, as many as there is room for.
+
+    >>> shown(["a", "b"]), shown(["a"] * 9, 12)
+    ("'a', 'b'", "'a', 'a' and 7 more")
+    """
+    parts = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names]
+    count = len(parts)
+    while count > 1 and len(", ".join(parts[:count])) > length:
+        count -= 1
+    rest = f" and {len(parts) - count} more" if count < len(parts) else ""
+    return ", ".join(parts[:count]) + rest
 
 
 class Slip(NamedTuple):
@@ -95,8 +109,8 @@ def slip(cells: Sequence[str]) -> Slip | None:
     total, strange = (sum(counts[cell] for cell in some) for some in (found, odd))
     numbers = total - strange
     if all(map(DRESSED.fullmatch, odd)):
-        return Slip(first, f"{odd[0]!r} is a number only without its signs")
+        return Slip(first, f"{shown(odd[:1])} is a number only without its signs")
     few = len(odd) <= FEW and numbers >= strange
     if few or numbers >= 9 * strange:
-        return Slip(first, f"{odd[0]!r} among {numbers} numbers")
+        return Slip(first, f"{shown(odd[:1])} among {numbers} numbers")
     return None

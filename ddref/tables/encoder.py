@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .cells import shown
 from .columns import Column, Misfit, from_cells, from_series
-from .text import Text, shown
+from .text import Text
 
 MANY = 50  # words in a column; with more it is left out
 DISTINCT = 0.8  # of the rows have a word of their own: names
@@ -157,7 +158,7 @@ class TableEncoder:
                 )
             except Misfit as misfit:
                 place = "" if misfit.row is None else f", {place_of(table, misfit.row)}"
-                wrong.append(f"column {name!r}{place}: {misfit}")
+                wrong.append(f"column {shown([name])}{place}: {misfit}")
         if wrong:
             more = f"; and {len(wrong) - 2} more columns" if len(wrong) > 2 else ""
             hint = "correct it, or --words or --leave-out and its name"
@@ -211,7 +212,7 @@ class TableEncoder:
             try:
                 parts.append(_matrix(entry, columns[name]))
             except Misfit as misfit:
-                unknown.append(f"column {name!r} has {misfit}")
+                unknown.append(f"column {shown([name])} has {misfit}")
         if unknown:
             raise ValueError(
                 f"{'; '.join(unknown[:2])}, which the first table did not have"
@@ -354,7 +355,7 @@ def _word(table: Any, name: str, row: int) -> str:
     cell = (
         table.columns[table.names.index(name)][row] if isinstance(table, Text) else ""
     )
-    return f" ({cell!r}: --words {name} if it is one)" if cell else ""
+    return f" ({cell!r}: --words if it is one)" if cell else ""
 
 
 def _typed(table: Any, at: int, name: str, entry: Entry | None, forced: bool) -> Column:
