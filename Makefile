@@ -17,7 +17,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-oldest pages-check lab results mutants clean
+.PHONY: help book test test-all test-oldest fuzz pages-check lab results mutants clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,9 @@ test-all: $(STAMP) ## the same and what is slow: several machines, the built pac
 test-oldest: $(OLDEST)/.installed ## the package with the oldest NumPy, PyTorch and scikit-learn that it allows
 	SCIPY_ARRAY_API=1 $(OLDEST)/bin/python -m pytest -W default -m "not slow" --doctest-modules --durations=5 \
 	    $(addprefix --ignore=tests/,$(BOOK_TESTS)) tests ddref
+
+fuzz: $(STAMP) ## change files at random for SECONDS (default 60) and see how they are met
+	$(PY) tests/fuzz.py $(or $(SECONDS),60)
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone
 	$(PY) tools/pages_check.py _build/html

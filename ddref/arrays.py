@@ -174,11 +174,72 @@ class ThinSVD(NamedTuple):
 
     def pinv(self, lam: float = 0.0) -> Array:
         """Regularised pseudo-inverse (p, m): ``V diag(s / (s^2 + lam)) U^T``."""
-        return (self.Vh.mT / (self.s + lam / self.s)) @ self.U.mT
+        return (self.Vh.mT / self.damped(lam)) @ self.U.mT
 
     def solve(self, Y: Array, lam: float = 0.0) -> Array:
         """``pinv(lam) @ Y``, without forming the (p, m) matrix."""
-        return self.Vh.mT @ ((self.U.mT @ Y) / (self.s + lam / self.s)[:, None])
+        return self.Vh.mT @ ((self.U.mT @ Y) / self.damped(lam)[:, None])
+
+    def damped(self, lam: float = 0.0) -> Array:
+        """``s + lam / s`` (r,); infinite where that overflows, as the gain is zero."""
+        xp, root = array_namespace(self.s), math.sqrt(lam)
+        fits = self.s > root * max(root, 1.0) / float(xp.finfo(self.s.dtype).max)
+        s = xp.where(fits, self.s, xp.ones_like(self.s))
+        return xp.where(fits, s + root / s * root, xp.full_like(s, math.inf))
+
+    def gain(self, lam: float = 0.0) -> float:
+        """Most by which training multiplies a change of the labels.
+
+        Of a singular value that was cut nothing is known but that it is below the
+        cutoff; at ``lam > 0`` the worst such value counts.
+        """
+        if self.rank == 0:
+            return 0.0
+        most = number(array_namespace(self.s).max(1 / self.damped(lam)))
+        unknown = min(self.rtol * number(self.s[0]), math.sqrt(lam))
+        if unknown and self.rank < min(self.U.shape[0], self.Vh.shape[1]):
+            most = max(most, 1 / (unknown + lam / unknown))
+        return most
+
+    def rounding(
+        self,
+        Y: Array,
+        lam: float = 0.0,
+        *,
+        rows: Array | None = None,
+        labels: Array | None = None,
+    ) -> float:
+        """How far the last bits of features and labels can move the model that they
+        train: a norm, to first order. `rows` and `labels` are what has last bits, where
+        A and Y are these minus their means.
+
+        With ``alpha = (A A^T + lam I)^-1 Y`` and R the part of Y that no model
+        explains, changes E of A and F of Y move W by up to ``||F|| gain + ||E|| (gain
+        ||W|| + ||alpha|| + ||R|| / (s^2 + lam))``: s the smallest singular value, 0 at
+        ``lam > 0`` where the rows leave a direction out.
+        """
+        if self.rank == 0:
+            return 0.0
+        if not lam and self.near_cutoff:
+            return math.inf
+        m, p = self.U.shape[0], self.Vh.shape[1]
+        UtY, gain = self.U.mT @ Y, self.gain(lam)
+        W = UtY / self.damped(lam)[:, None]
+        R = norm(Y - self.U @ UtY) if self.rank < m else 0.0
+        least = 0.0 if lam and self.rank < p else number(self.s[-1])
+        least = math.hypot(least, math.sqrt(lam))
+        per_feature = gain * norm(W) + norm(W / self.s[:, None]) + R / least / least
+        moved = last_bits(self.s[:1] if rows is None else rows)
+        return last_bits(Y if labels is None else labels) * gain + moved * per_feature
+
+    @property
+    def near_cutoff(self) -> bool:
+        """Whether another SVD may keep what this one cut, or cut what it kept."""
+        if not (self.rank and self.rtol):
+            return False
+        eps, largest = eps_of(self.s), number(self.s[0])
+        kept, cut = number(self.s[-1]) / largest, self.next / largest
+        return kept <= self.rtol + eps or cut >= max(self.rtol - eps, 0.5 * self.rtol)
 
     def outside(self, W: Array) -> Array:
         """The part of the columns of `W` (p, k) that the rows of A do not span."""
@@ -245,7 +306,8 @@ def larger_root(s: Array, lam_S: float, also: str = "") -> Array:
     xp = array_namespace(s)
     a = 2 * math.sqrt(lam_S) * s  # roots are real for a <= 1
     if s.shape[0] and number(a[0]) > 1 + 64 * eps_of(s):
-        bound = (0.5 / number(s[0])) ** 2
+        bound = 0.5 / number(s[0])
+        bound = bound * bound  # inf where it overflows
         raise ValueError(
             f"lam_S = {lam_S:.6g} exceeds 1/(4 s_max^2) = {bound:.6g}; scale Y_S by at "
             f"least {number(a[0]):.6g}{also}, or pass lam_S=0"
@@ -306,6 +368,36 @@ def number(A: Array) -> float:
 def eps_of(A: Array) -> float:
     """Machine precision of the dtype of `A`."""
     return float(array_namespace(A).finfo(A.dtype).eps)
+
+
+def last_bits(A: Array) -> float:
+    """Norm of a change of `A` by its last bits, at the bottom of its range too."""
+    smallest = float(array_namespace(A).finfo(A.dtype).smallest_normal) * eps_of(A)
+    return eps_of(A) * norm(A) + smallest * math.sqrt(math.prod(A.shape))
+
+
+def check_finite(**made: Array) -> None:
+    """Refuse results that overflow."""
+    for name, A in made.items():
+        if not bool(array_namespace(A).all(array_namespace(A).isfinite(A))):
+            raise ValueError(
+                f"the {name} overflows {A.dtype}: scale features, labels or W by "
+                "powers of two"
+            )
+
+
+def check_kept(W: Array, lost: float, made: Array, allowed: float = 0.1) -> None:
+    """Refuse what was `made` to train `W` where rounding may take more than a fraction
+    `allowed` of it, ``lost / ||W||``, or where it overflows.
+    """
+    check_finite(result=made)
+    fraction = lost / (norm(W) or 1.0)
+    if not fraction <= allowed:
+        raise ValueError(
+            f"no digit of W may be left after training: rounding in {made.dtype} costs "
+            f"about a fraction {fraction:.2g} of it; use better conditioned features, "
+            "numbers of one size, lam_S = 0 or a larger one, or float64"
+        )
 
 
 def explained(A: Array, condition: float) -> float:

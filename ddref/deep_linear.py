@@ -34,7 +34,7 @@ from .arrays import (
     warn_dropped,
 )  # fmt: skip
 from .distill import carrier, labels
-from .measure import certify, residual_factor
+from .measure import certify
 from .nearest import condition_limit, spanning_rows, truncated
 
 # `forward` of what only holds layers: lists and tuples, nn.ModuleList, nn.Sequential
@@ -454,17 +454,19 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
-    found = relative(svd.solve(Y_S, lam_S) - W, W) - 2 * model.lost
-    rounding = eps_of(W) * residual_factor(svd, Y_S - Phi_S @ W, lam_S, W)
+    size = norm(W) or norm(Y_S) / (norm(Phi_S) or 1.0) or 1.0
+    error = norm(svd.solve(Y_S, lam_S) - W) / size - 2 * model.lost
+    lost = svd.rounding(Y_S, lam_S) / size
+    rounding = lost / svd.condition
     rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
-    found = certify(found, svd.condition, W, rounding=rounding)
+    found = certify(error, svd.condition, W, rounding=rounding, uncertain=lost)
     if not found.exact:
         raise ValueError(
             f"the inputs found, retrained, miss W by {found.relative_error:.3g}, more "
-            f"than the {found.tolerance:.2g} that rounding explains: their features "
-            f"have condition number {svd.condition:.3g} and lose a factor "
-            f"{worst / svd.condition:.3g} in X_S T: T is too ill conditioned for this "
-            "number of points and dtype"
+            f"than the {found.tolerance:.2g} allowed or by what is not known (rounding "
+            f"may change it by {lost:.2g}): their features have condition number "
+            f"{svd.condition:.3g} and lose a factor {worst / svd.condition:.3g} in X_S "
+            "T: T is too ill conditioned for this number of points and dtype"
         )
     return PointSet(X_S, Y_S, lam_S, svd.condition)
 

@@ -16,6 +16,7 @@ from .arrays import (
     Array,
     ThinSVD,
     check_arrays,
+    check_kept,
     check_lam,
     check_shapes,
     eps_of,
@@ -170,7 +171,9 @@ def labels(
     lam_S = check_lam(lam_S, "lam_S")
     svd = thin_svd(Phi_S, rtol)
     check_span(svd, W, span_tol)
-    return Phi_S @ W + lam_S * (svd.pinv().mT @ W)
+    Y_S = Phi_S @ W + lam_S * (svd.U @ ((svd.Vh @ W) / svd.s[:, None]))
+    check_kept(W, svd.rounding(Y_S, lam_S), Y_S, max(0.1, span_tol or 0.0))
+    return Y_S
 
 
 def features(
@@ -243,7 +246,9 @@ def features(
     t = larger_root(svd.s, lam_S, "" if Z is None else " (and Z by its inverse)")
     if signs is not None:
         t = _on_branches(t, lam_S, signs)
-    return (svd.Vh.mT * t) @ svd.U.mT
+    Phi_S = (svd.Vh.mT * t) @ svd.U.mT
+    check_kept(W, retraining_loss(Phi_S, Y_S, lam_S, W), Phi_S)
+    return Phi_S
 
 
 def largest_lam(W: Array, Y_S: Array, *, Z: Array | None = None) -> float:
@@ -281,7 +286,8 @@ def largest_lam(W: Array, Y_S: Array, *, Z: Array | None = None) -> float:
     0.0625
     """
     s = model_svd(carrier(W, Y_S, Z)).s  # as `features` does, to the last bit
-    return (0.5 / number(s[0])) ** 2 if s.shape[0] else math.inf
+    root = 0.5 / number(s[0]) if s.shape[0] else math.inf
+    return root * root
 
 
 def carrier(W: Array, Y_S: Array, Z: Array | None = None) -> Array:
@@ -325,7 +331,10 @@ def carrier(W: Array, Y_S: Array, Z: Array | None = None) -> Array:
     svd = model_svd(Y_S)  # predictions of a model have its rank, and its rounding
     Y_pinv = svd.pinv()
     _check_carried(W, Y_S, Y_pinv, svd)
-    return W @ Y_pinv if Z is None else W @ Y_pinv + Z - (Z @ Y_S) @ Y_pinv
+    D = 0 * (W @ Y_pinv) if Z is None else Z - (Z @ Y_S) @ Y_pinv
+    for _ in range(3):  # each step takes away what rounding left in the last
+        D = D + (W - D @ Y_S) @ Y_pinv
+    return D
 
 
 def check_span(
@@ -359,6 +368,12 @@ def check_span(
             f"{span_tol:.3g}: no labels make them exact; use at least {r + centred} "
             f"rows that span the columns of W{after}{cause if noisy else ''}"
         )
+
+
+def retraining_loss(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> float:
+    """How far training on a set is from W, and what its last bits add."""
+    svd = thin_svd(Phi_S)
+    return norm(svd.solve(Y_S, lam_S) - W) + svd.rounding(Y_S, lam_S)
 
 
 def _check_carried(W: Array, Y_S: Array, Y_pinv: Array, svd: ThinSVD) -> None:

@@ -14,6 +14,7 @@ finite and of a size that a float has, texts are letters.
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ ONE_HOT = (
 )
 TARGETS = "columns of Y_S are the targets"
 SCALINGS = ("none", "columns", "global")
+HEADER = 1 << 26  # bytes of the header, four a letter
 LARGEST = 1 << 128  # no integer of a header is as large; a seed may have 128 bits
 
 
@@ -56,6 +58,7 @@ class Saved(NamedTuple):
     certificate: dict[str, float | None] | None = None
     version: str = ""  # of the ddref that wrote the file
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
+    data_sha256: str | None = None  # digest of the data that the set was made from
 
 
 def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
@@ -189,10 +192,25 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"rows of {len(saved.mean)} values are needed, X has shape {X.shape}"
         )
-    rows = X if saved.scaling == "none" else (X - saved.mean) / saved.scale
+    with np.errstate(all="ignore"):
+        rows = X if saved.scaling == "none" else (X - saved.mean) / saved.scale
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            "rows minus the mean of the file, divided by its scale, contain NaN or Inf"
+        )
     if saved.feature_map is None:
         return rows
     return on_rows(saved.feature_map, rows)
+
+
+def digest(X: np.ndarray, y: np.ndarray) -> str:
+    """SHA-256 of a data set: dtypes, shapes and values of samples and targets.
+
+    >>> import numpy as np
+    >>> digest(np.eye(2), np.arange(2))[:8] == digest(np.eye(2), np.arange(2))[:8]
+    True
+    """
+    return hashlib.sha256((_sha256(X) + _sha256(y)).encode()).hexdigest()
 
 
 # -------------------------------------------------------------------- header and arrays
@@ -224,6 +242,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
         "seed": saved.seed,
         "certificate": saved.certificate,
         "table": saved.table,
+        "data_sha256": saved.data_sha256,
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
     text = json.dumps(header, indent=1, allow_nan=False)
@@ -256,6 +275,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
         classes=arrays.pop("classes", None),
         version=header["ddref"],
         table=header.get("table"),
+        data_sha256=header.get("data_sha256"),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
@@ -271,6 +291,8 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
 def _header(text: np.ndarray | None) -> dict[str, Any]:
     if text is None or text.shape != () or text.dtype.kind != "U":
         raise ValueError("not a distilled set of ddref: the text 'header' is missing")
+    if text.nbytes > HEADER:
+        raise ValueError(f"the header has {text.nbytes:,} bytes, more than {HEADER:,}")
     try:
         header = json.loads(
             str(text),
@@ -322,6 +344,9 @@ def _check(saved: Saved) -> None:
         raise ValueError(f"seed = {saved.seed!r} must be an integer or None")
     if not isinstance(saved.version, str) or len(saved.version) > 100:
         raise ValueError(f"the version is {saved.version!r}, not a short text")
+    digits = re.fullmatch("[0-9a-f]{64}", str(saved.data_sha256))
+    if saved.data_sha256 is not None and not digits:
+        raise ValueError("data_sha256 is not a checksum of 64 hexadecimal digits")
     _check_certificate(saved.certificate)
     _check_table(saved.table, d)
     _check_map(saved, d)
@@ -462,7 +487,7 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
 
 def _sha256(A: np.ndarray) -> str:
     found = hashlib.sha256(f"{A.dtype.str} {A.shape} ".encode())
-    found.update(np.ascontiguousarray(A).tobytes())
+    found.update(np.ascontiguousarray(A).data.cast("B") if A.size else b"")
     return found.hexdigest()
 
 

@@ -15,6 +15,7 @@ from .arrays import (
     Array,
     check_arrays,
     check_count,
+    check_finite,
     check_lam,
     check_shapes,
     complement,
@@ -75,7 +76,8 @@ def change_of_basis(
     Notes
     -----
     Book: prop-gauge. Judged by training on both sets, by `measure.certify`: relative to
-    ``||W|| + ||Y_S|| / ||Phi_S||`` their models may differ by what rounding explains.
+    ``||W|| + ||Y_S|| / (t + lam_S / t)``, t the largest singular value of `Phi_S`,
+    their models may differ by what rounding explains.
 
     Examples
     --------
@@ -90,6 +92,7 @@ def change_of_basis(
     check_shapes(M=(M, "nm"), Phi_S=(Phi_S, "mp"), Y_S=(Y_S, "mk"))
     old = ChangedSet(Phi_S, Y_S, check_lam(lam_S, "lam_S"))
     new = ChangedSet(M @ Phi_S, M @ Y_S, old.lam_S * _scale_of_lam(M))
+    check_finite(**{"M @ Phi_S": new.Phi_S, "M @ Y_S": new.Y_S})
     _check_same_model(old, new, M)
     return new
 
@@ -155,9 +158,13 @@ def _scale_of_lam(M: Array) -> float:
 
 def _check_same_model(old: ChangedSet, new: ChangedSet, M: Array) -> None:
     """Refuse a change after which training gives another model, beyond rounding."""
-    (W, unit, bound), (W_new, unit_new, bound_new) = _trained(*old), _trained(*new)
-    error = norm(W_new - W)
-    judged = certify(error / (max(unit, unit_new) or 1.0), max(bound, bound_new), W)
+    W, unit, lost, condition = _trained(*old)
+    W_new, unit_new, lost_new, condition_new = _trained(*new)
+    error, unit = norm(W_new - W), max(unit, unit_new) or 1.0
+    lost, condition = (lost + lost_new) / unit, max(condition, condition_new)
+    judged = certify(
+        error / unit, condition, W, rounding=lost / condition, uncertain=lost
+    )
     if not judged.exact:
         R = old.Y_S - old.Phi_S @ W
         broken = old.Phi_S.mT @ (M.mT @ (M @ R) - R)
@@ -171,18 +178,16 @@ def _check_same_model(old: ChangedSet, new: ChangedSet, M: Array) -> None:
         )
 
 
-def _trained(Phi: Array, Y: Array, lam: float) -> tuple[Array, float, float]:
-    """The model of a set, the size that its rounding errors are relative to, and the
-    condition number of its training.
+def _trained(Phi: Array, Y: Array, lam: float) -> tuple[Array, float, float, float]:
+    """The model of a set, the size that its rounding errors are relative to, what
+    rounding may do to it, and the condition number of the features.
     """
     svd = thin_svd(Phi)  # also at lam > 0: what rounding can change is not judged
     W = svd.solve(Y, lam)
     if svd.rank == 0:
-        return W, 0.0, 1.0
-    largest = number(svd.s[0])
-    unit = norm(W) + norm(Y) / largest
-    residual = norm(Y - Phi @ W) / largest / (unit or 1.0)
-    return W, unit, svd.condition + svd.condition**2 * residual
+        return W, 0.0, 0.0, 1.0
+    unit = norm(W) + norm(Y) / number(svd.damped(lam)[0])
+    return W, unit, svd.rounding(Y, lam), svd.condition
 
 
 def _enough_points(m: int | None, r: int) -> int:

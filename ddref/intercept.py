@@ -15,6 +15,7 @@ from .arrays import (
     Array,
     ThinSVD,
     check_arrays,
+    check_kept,
     check_lam,
     check_shapes,
     eps_of,
@@ -145,7 +146,10 @@ def labels(
     lam_S = check_lam(lam_S, "lam_S")
     svd, condition = _centred_svd(Phi_S)
     check_span(svd, W, span_tol, condition=condition, centred=True)
-    return Phi_S @ W + b + lam_S * (svd.pinv().mT @ W)
+    Y_S = Phi_S @ W + b + lam_S * (svd.U @ ((svd.Vh @ W) / svd.s[:, None]))
+    lost = svd.rounding(_centred(Y_S)[0], lam_S, rows=Phi_S, labels=Y_S)
+    check_kept(W, lost, Y_S, max(0.1, span_tol or 0.0))
+    return Y_S
 
 
 def contrasts(Phi: Array) -> Array:

@@ -292,7 +292,8 @@ def _ridge_svd(Phi: Array, lam: float, rtol: float | None) -> ThinSVD:
 def _from_data(Phi: Array, Y: Array, lam: float, rtol: float | None) -> Array:
     """Ridge regression by SVD; nothing is squared."""
     xp = array_namespace(Phi)
-    sizes = xp.sqrt(xp.max(xp.abs(Phi), axis=0) ** 2 + lam)
+    sizes = xp.max(xp.abs(Phi), axis=0)
+    sizes = xp.hypot(sizes, xp.full_like(sizes, lam**0.5))
     alike = number(xp.max(sizes)) < eps_of(Phi) ** -0.5 * number(xp.min(sizes))
     if lam == 0 or rtol is not None or alike:
         return _ridge_svd(Phi, lam, rtol).solve(Y, lam)

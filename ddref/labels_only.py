@@ -106,7 +106,7 @@ def least_squares(
     if minimise == "predictions":
         C = C + _towards_predictions(svd.Vh, svd.outside(W), G)
     miss = svd.Vh.mT @ C - W
-    Y_S = svd.U @ (C * (svd.s + lam_S / svd.s)[:, None])
+    Y_S = svd.U @ (C * svd.damped(lam_S)[:, None])
     return LabelFit(Y_S, relative(miss, W), _predictions_missed(miss, W, G))
 
 

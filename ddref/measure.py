@@ -9,13 +9,10 @@ from array_api_compat import array_namespace, device
 
 from .arrays import (
     Array,
-    ThinSVD,
     check_arrays,
     check_lam,
     check_shapes,
     norm,
-    number,
-    relative,
     thin_svd,
 )
 
@@ -31,7 +28,9 @@ class Certificate(NamedTuple):
     condition: float  # of the features that are trained on, at least 1
     rounding: float  # change of features with the last bits of the set, at least eps
     tolerance: float  # 50 * condition * rounding, at most the cube root of eps
-    exact: bool  # errors <= tolerances, and 50 * condition * eps <= 1e-2
+    exact: (
+        bool  # errors, known well enough, <= tolerances; 50 * condition * eps <= 1e-2
+    )
     distance: float | None = None  # ||Phi_S - Phi_0|| / ||Phi_0||, in features
     lower_bound: float | None = None  # no exact set with as many points is nearer
     input_distance: float | None = None  # ||X_S - X_0|| / ||X_0||, in inputs
@@ -44,12 +43,16 @@ class Certificate(NamedTuple):
     prediction_error: float | None = None  # of predictions on the training samples
     decisions_changed: int | None = None  # training samples that get another class
     samples: int | None = None  # training samples
+    uncertain: float | None = None  # of relative_error, where that leaves exact open
+    copies: int | None = None  # points that are training samples, but for rounding
 
     def __repr__(self) -> str:
         fields = self._asdict().items()
         said = ", ".join(
             f"{name}={value!r}" for name, value in fields if value is not None
         )
+        if self.copies:
+            said += f": {self.copies} point(s) are copies of your samples"
         return f"{type(self).__name__}({said})"
 
 
@@ -187,6 +190,7 @@ def certify(
     dtype: Any,
     *,
     rounding: float = 0.0,
+    uncertain: float = 0.0,
     intercept_error: float | None = None,
     intercept_rounding: float = 0.0,
     **found: Any,
@@ -205,6 +209,9 @@ def certify(
         Relative change of the features when the stored numbers move by their last bit,
         as measured by the caller where a map stands between them; at least eps of the
         dtype.
+    uncertain : float
+        By how much `error` itself may be wrong: rounding in the training that it was
+        measured by, see `ThinSVD.rounding`.
     intercept_error, intercept_rounding : float, optional
         Error of the intercept that training gave, and its change with the last bits of
         the labels: an intercept is judged by itself, so that neither excuses an error
@@ -232,30 +239,14 @@ def certify(
     rounding = max(rounding, eps)
     most = eps ** (1 / 3)
     allowed = min(50.0 * condition * rounding, most)
-    exact = bool(error <= allowed and noise <= 1e-2)
+    exact = bool(error + uncertain <= allowed and noise <= 1e-2)
+    if error <= allowed < error + uncertain:
+        found["uncertain"] = uncertain
     if intercept_error is not None:
         allowed_b = min(allowed + 50.0 * intercept_rounding, most)
         exact = exact and bool(intercept_error <= allowed_b)
         found |= {"intercept_error": intercept_error, "intercept_tolerance": allowed_b}
     return Certificate(error, condition, rounding, allowed, exact, **found)
-
-
-def residual_factor(svd: ThinSVD, residual: Array, lam_S: float, W: Array) -> float:
-    """How many times more than ``condition * eps`` rounding in the features costs,
-    where labels are not those of the formula.
-
-    ``1 + t_min ||R|| / (lam_S ||W||)``, R = Y_S - Phi_S W the `residual`: training is
-    ``W = Phi_S^T R / lam_S``, so that a change E of the features adds ``E^T R / lam_S``
-    to it. Inside the range of the features, and at ``lam_S = 0``, the smallest squared
-    singular value, t_min^2, takes the place of a smaller lam_S. At most 2 for the
-    labels of `distill.labels`.
-    """
-    if not svd.rank:
-        return 1.0
-    t_min = number(svd.s[-1])
-    outside = lam_S > 0 and residual.shape[0] > svd.rank
-    floor = lam_S if outside else max(lam_S, t_min**2)
-    return 1.0 + t_min * relative(residual, W) / floor
 
 
 def verify(
@@ -301,9 +292,11 @@ def verify(
     -----
     Book: eq-certificate. `W_S` is solved from the SVD of `Phi_S`; `condition` is that
     of `Phi_S`, largest over smallest singular value above max(m, p) * eps. The
-    tolerance is for labels from the formula: labels with a large part R outside the
-    range of `Phi_S` lose up to ``condition^2 ||R|| / (||Phi_S|| ||W||)`` times eps
-    more, and may be reported as not exact.
+    tolerance is for labels from the formula. What rounding may do to this training, see
+    `ThinSVD.rounding`, has to be within it as well: labels with a large part R outside
+    the range of `Phi_S` lose up to ``condition^2 ||R|| / (||Phi_S|| ||W||)`` times eps
+    more, and so does a tiny `lam_S` beside singular values below the cutoff. Such sets
+    are reported as not exact, with `uncertain`.
 
     Examples
     --------
@@ -320,4 +313,12 @@ def verify(
     W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     distance = None if Phi_0 is None else relative_error(Phi_S, Phi_0)
     error = relative_error(W_S, W)
-    return certify(error, svd.condition, Phi_S, rounding=rounding, distance=distance)
+    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    return certify(
+        error,
+        svd.condition,
+        Phi_S,
+        rounding=rounding,
+        uncertain=uncertain,
+        distance=distance,
+    )

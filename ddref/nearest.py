@@ -29,7 +29,7 @@ from .arrays import (
     warn_dropped,
 )  # fmt: skip
 from .distill import features
-from .measure import certify, residual_factor
+from .measure import certify
 
 # Default by bits of the dtype: the largest condition number of the features
 MAX_CONDITION = {64: 1e6, 32: 1e3}
@@ -203,6 +203,7 @@ def nearest_given_labels(
     svd = _svd_of_model(Phi_0, W, rtol, Y_S)
     limit = condition_limit(Phi_0, max_condition)
     fitted = Y_S @ svd.pinv()
+    fitted = fitted + (Y_S - fitted @ W) @ svd.pinv()  # takes away what rounding left
     _check_fitted(fitted @ W, Y_S, svd)
     if svd.rank == 0:
         return 1 * Phi_0  # a copy: W = 0 and Y_S = 0
@@ -506,13 +507,15 @@ def _check_trained(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> None:
         eye = xp.eye(K.shape[0], dtype=K.dtype, device=device(K))
         W_S = xp.linalg.solve(K + lam_S * eye, Y_S if dual else Phi_S.mT @ Y_S)
         error = max(error, relative((Phi_S.mT @ W_S if dual else W_S) - W, W))
+    lost = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
     # at lam_S = 0 labels that do not fit are no excuse: there the last bit decides
-    factor = residual_factor(svd, Y_S - Phi_S @ W, lam_S, W) if lam_S else 1.0
-    found = certify(error, svd.condition, Phi_S, rounding=factor * eps_of(W))
+    rounding = lost / svd.condition if lam_S else 0.0
+    found = certify(error, svd.condition, W, rounding=rounding, uncertain=lost)
     if not found.exact:
+        known = f" (known to {found.uncertain:.2g})" if found.uncertain else ""
         raise ValueError(
-            f"training on these features misses W by {found.relative_error:.3g} of its "
-            f"norm (at most {found.tolerance:.2g} is allowed): their condition number "
-            f"is {found.condition:.3g} and their norm {norm(Phi_S):.3g}; take nearest, "
-            "or other labels"
+            f"training on these features misses W by {found.relative_error:.3g}{known} "
+            f"of its norm (at most {found.tolerance:.2g} is allowed): their condition "
+            f"number is {found.condition:.3g} and their norm {norm(Phi_S):.3g}; take "
+            "nearest, or other labels"
         )

@@ -144,8 +144,16 @@ def load_npy(path: str | Path, max_bytes: int = 1 << 30) -> np.ndarray:
 
 
 def shortened(text: str, length: int = LONG) -> str:
-    """A message in one line of at most `length` characters."""
-    text = " ".join(text.split())
+    """A message in one line of at most `length` characters, what a terminal would not
+    print written as its code.
+
+    >>> shortened("a\\n b\\x1b[2J"), shortened(12 * "no ", 14)
+    ('a b\\\\x1b[2J', 'no no no n ...')
+    """
+    text = " ".join(text[: 8 * length].split())
+    text = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
     return text if len(text) <= length else f"{text[: length - 4]} ..."
 
 

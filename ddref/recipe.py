@@ -422,6 +422,7 @@ def certified(
         condition,
         X_S if dtype is None else dtype,
         rounding=rounding,
+        uncertain=_uncertain(Phi_S, Y_S, lam_S, b) / (norm(W) or 1.0),
         intercept_error=error_b,
         intercept_rounding=eps * norm(Y_S) / Y_S.shape[0] ** 0.5 / size,
         largest_input=number(array_namespace(X_S).max(abs(X_S))),
@@ -439,6 +440,16 @@ def _errors(Phi_S, Y_S, lam_S, W, b):
     mean = array_namespace(Phi_S).mean(Phi_S, axis=0, keepdims=True)
     size = norm(b) + norm(mean) * norm(W) or 1.0  # b is what is left of a difference
     return relative_error(W_S, W), norm(b_S - b) / size, size
+
+
+def _uncertain(Phi_S, Y_S, lam_S, b):
+    """What rounding may do to the model that the set trains."""
+    svd = thin_svd(Phi_S)
+    if b is None or not svd.rank or Phi_S.shape[0] < 2:
+        return svd.rounding(Y_S, lam_S)
+    rows, Y_c = with_intercept.contrasts(Phi_S), with_intercept.contrasts(Y_S)
+    cut = svd.rtol * number(svd.s[0]) / (norm(rows) or 1.0)
+    return thin_svd(rows, cut).rounding(Y_c, lam_S, rows=svd.s[:1], labels=Y_S)
 
 
 def _error_in_float32(phi, X_S, Y_S, lam_S, W, b):
@@ -497,15 +508,17 @@ def _why_not_exact(found, lam_S):
     )
     if lam_S:
         way = f"leave lam_S = {lam_S:.3g} out, or {way}"
-    error_b = ""
+    doubt, error_b = "", ""
+    if certificate.uncertain is not None:
+        doubt = f", and rounding in the training may add {certificate.uncertain:.2g}"
     if certificate.intercept_error is not None:
         error_b = f" and {certificate.intercept_error:.3g} from b"
         error_b += f" ({certificate.intercept_tolerance:.2g} allowed)"
     return (
         f"the set found is not exact: training on it gives a model "
         f"{certificate.relative_error:.3g} away from W "
-        f"({certificate.tolerance:.2g} allowed){error_b}. Rounding X_S (entries up to "
-        f"{certificate.largest_input:.3g}) changes its features by "
+        f"({certificate.tolerance:.2g} allowed{doubt}){error_b}. Rounding X_S (entries "
+        f"up to {certificate.largest_input:.3g}) changes its features by "
         f"{certificate.rounding:.2g}, their condition number is "
         f"{certificate.condition:.3g}; {way}"
     )

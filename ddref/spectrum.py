@@ -25,6 +25,7 @@ from .arrays import (
     check_lam,
     check_shapes,
     check_symmetric,
+    complement,
     eps_of,
     graded_svd,
     norm,
@@ -77,6 +78,7 @@ def from_data(Phi: Array, Y: Array, *, dof: int = 0) -> Spectrum:
     """
     xp = check_arrays(Phi=Phi, Y=Y)
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"))
+    _check_square(norm(Phi), Phi, "Phi")
     svd = graded_svd(Phi, 0.0)
     UtY = svd.U.mT @ Y
     tiny = max(Phi.shape) * eps_of(Phi)
@@ -147,6 +149,7 @@ def from_gram(
     xp = check_arrays(G=G, B=B)
     check_symmetric(G)
     check_shapes(G=(G, "pp"), B=(B, "pk"))
+    _check_square(math.sqrt(norm(G)), G, "the root of G")
     rtol = G.shape[0] * eps_of(G) if rtol is None else check_lam(rtol, "rtol")
     rounding = max(rtol, rounding or 0.0)
     found = _by_columns(G, B, rtol, rounding) or _by_size(G, B, rtol, rounding)
@@ -291,6 +294,7 @@ def solve(
     """``(G + lam I)^-1 B`` (p, k): a linear system where `lam` is larger than rounding
     in `G`, else `from_gram`, with the same options.
     """
+    _check_square(math.sqrt(norm(G)), G, "the root of G")
     if lam > max(eigenvalue_rounding(G, rtol), eigenvalue_rounding(G, rounding)):
         return solve_definite(G, B, lam)
     return models(from_gram(G, B, rtol=rtol, rounding=rounding), [lam])[0, :, :]
@@ -335,6 +339,20 @@ def check_lams(lams: Iterable[float]) -> list[float]:
     return values
 
 
+def _check_square(size: float, like: Array, name: str) -> None:
+    """Refuse features of a norm whose square overflows, or leaves no room for small
+    ones.
+    """
+    limits = array_namespace(like).finfo(like.dtype)
+    low = math.sqrt(float(limits.smallest_normal)) / eps_of(like)
+    high = math.sqrt(float(limits.max)) * eps_of(like)
+    if size and not low <= size <= high:
+        raise ValueError(
+            f"{name} has norm {size:.3g}; squares in {like.dtype} keep their digits "
+            f"for norms from {low:.1g} to {high:.1g}: scale it by a power of two"
+        )
+
+
 def _by_size(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum:
     """The spectrum from the eigenvalues of `G`, known to eps of the largest."""
     xp = array_namespace(G)
@@ -377,6 +395,11 @@ def _by_columns(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum | 
     lost = _lost(h, QtB, first, cut)
     roots = xp.sqrt(h[first:])[:, None]
     found = from_data(roots * Q[:, first:].mT * sizes, QtB[first:, :] / roots)
+    found = _with_rest_of(
+        found,
+        sizes[:, None] * (Q[:, :first] @ QtB[:first, :]),
+        cut * number(xp.max(sizes)) ** 2,
+    )
     # of more than 25 columns LAPACK knows singular values to eps of the largest only
     blurred = 1.0 if G.shape[0] <= 25 else 10.0**2
     hidden = xp.sum(xp.where(found.w <= blurred * found.cut, found.squares, 0.0))
@@ -390,7 +413,26 @@ def _by_columns(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum | 
         "hides the smallest"
     )
     least = blurred * found.cut if blurred > 1 else math.ulp(0.0)
-    return found._replace(lost=lost, least=least)
+    return found._replace(lost=lost, least=max(found.least, least))
+
+
+def _with_rest_of(found: Spectrum, B: Array, least: float) -> Spectrum:
+    """The spectrum with a part of ``Phi^T Y`` added that its rows do not have; what is
+    orthogonal to them counts from ``lam = least`` on.
+    """
+    xp, q = array_namespace(B), found.w.shape[0]
+    if not bool(xp.any(B != 0)):
+        return found
+    V = xp.concat([found.V, complement(found.V)], axis=1)
+    more = xp.zeros_like(V[0, q:])
+    VtB = V.mT @ B
+    return found._replace(
+        w=xp.concat([found.w, more]),
+        V=V,
+        VtB=xp.concat([found.VtB + VtB[:q, :], VtB[q:, :]]),
+        squares=xp.concat([found.squares, more]),
+        least=max(found.least, least),
+    )
 
 
 def _column_sizes(G: Array, B: Array) -> Array:
@@ -402,10 +444,10 @@ def _column_sizes(G: Array, B: Array) -> Array:
     """
     xp = array_namespace(G)
     d = xp.linalg.diagonal(G)
-    explained = xp.max(B**2, axis=1) / xp.where(d > 0, d, 1.0)
+    reach = xp.max(xp.abs(B), axis=1) / xp.sqrt(xp.where(d > 0, d, 1.0))
     largest = max(number(xp.max(d)), 0.0)
     tiny = d <= 100 * G.shape[0] * eps_of(G) * largest
-    silent = explained <= 1e-9 * xp.max(xp.where(tiny, 0.0, explained))
+    silent = reach <= 1e-9**0.5 * xp.max(xp.where(tiny, 0.0, reach))
     rounding = (d <= 0) | (tiny & silent)
     return xp.sqrt(xp.where(rounding, largest or 1.0, d))
 

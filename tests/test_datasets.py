@@ -960,6 +960,24 @@ def test_a_link_in_a_folder_is_refused(tmp_path, what):
         datasets.image_folder(folder)
 
 
+def test_every_byte_of_a_png_is_checked(tmp_path):
+    """Readers check some checksums: a changed byte of a text beside the pixels, or of their sum, may pass."""
+    from PIL import Image, PngImagePlugin
+
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Comment", "made by hand")
+    body = image_bytes(Image.fromarray(small_images()["train/a/0.png"]), pnginfo=about)
+    contents = {name: image_bytes(array) for name, array in small_images().items()}
+    folder = as_folder(tmp_path, {**contents, "test/b/9.png": body})
+    datasets.image_folder(folder)
+    for place in range(len(body)):
+        damaged = bytearray(body)
+        damaged[place] ^= 1
+        (folder / "test/b/9.png").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"test/b/9\.png: "):
+            datasets.image_folder(folder)
+
+
 def flat_images(per_class=5):
     """Name -> array: classes b and a without train/ and test/."""
     rng = np.random.default_rng(1)

@@ -1,5 +1,6 @@
 """The estimators carry exact distilled sets: scikit-learn's own solvers, trained on them, give the same model."""
 
+import re
 import warnings
 
 import numpy as np
@@ -397,6 +398,74 @@ def test_images_that_cannot_be_shown_are_refused(parameters, arguments, words):
     model = DistilledRidgeClassifier(**parameters).fit(*toy("digits"))
     with pytest.raises(ValueError, match=words):
         model.as_images(**arguments)
+
+
+# -- what is said
+
+
+def test_points_that_are_copies_of_samples_are_named_in_the_certificate_and_its_words():
+    X, y = toy("iris")
+    model = DistilledRidgeClassifier(30, scaling="columns").fit(X, y)
+    assert model.certificate_.copies == 30
+    assert "30 point(s) are copies of your samples" in repr(model.certificate_)
+    few = DistilledRidgeClassifier(scaling="columns").fit(X, y).certificate_
+    assert few.copies == 0 and "copies of your samples" not in repr(few)
+    in_float32 = DistilledRidgeClassifier(30, scaling="columns", dtype="float32").fit(X, y)
+    assert in_float32.certificate_.copies == 30
+    assert DistilledRidgeClassifier(30, init="noise").fit(X, y).certificate_.copies is None
+
+
+XOR = np.tile([[0, 0], [0, 1], [1, 0], [1, 1.0]], (100, 1)), np.tile([0, 1, 1, 0], 100)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"scaling": "columns"}, {"lam": 100.0}, {"lam": "auto"}], ids=str)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_without_a_linear_relation_the_set_is_one_point_and_a_text_says_why(parameters, chunked, monkeypatch):
+    monkeypatch.setattr(krr, "SMALL", 0 if chunked else krr.SMALL)
+    with pytest.warns(UserWarning, match="no linear relation between X and y.*a feature_map, or other columns"):
+        model = DistilledRidgeClassifier(**parameters).fit(*XOR)
+    assert model.n_points_ == 1 and not model.coef_.any() and model.certificate_.exact
+    assert error(model.intercept_, [0.5, 0.5]) < 1e-15 and error(model.y_distilled_, [[0.5, 0.5]]) < 1e-15
+    x = np.linspace(-2, 2, 401)[:, None]
+    with pytest.warns(UserWarning, match="no linear relation"):
+        square = DistilledRidge(**parameters).fit(x, x[:, 0] ** 2)
+    assert square.n_points_ == 1 and error(square.predict(x), np.full(401, np.mean(x**2))) < 1e-12
+
+
+def test_a_weak_relation_and_a_large_lam_are_no_reason_to_give_up():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 5))
+    assert DistilledRidge(lam=1e9).fit(X, rng.normal(size=1000)).n_points_ == 2
+    assert DistilledRidgeClassifier(feature_map="network").fit(XOR[0], XOR[1]).n_points_ == 2
+    without = DistilledRidgeClassifier(fit_intercept=False).fit(*XOR)  # its first sample is zero
+    assert without.certificate_.exact and without.n_points_ == 1
+
+
+def test_help_explains_every_parameter_and_fitted_attribute_of_both():
+    for model in (DistilledRidge(), DistilledRidgeClassifier()):
+        text = type(model).__doc__
+        for name in model.get_params():
+            assert re.search(rf"^{name} : .+\n    \S", text, re.MULTILINE), name
+        model.fit(*toy("iris"))
+        for name in [name for name in vars(model) if re.fullmatch(r"[a-z]\w*_", name) and name != "image_shape_"]:
+            assert name in text, name
+
+
+def test_a_fitted_model_shows_its_certificate_in_a_notebook():
+    model = DistilledRidgeClassifier()
+    assert "Distilled set" not in model._repr_html_()
+    model.fit(*toy("iris"))
+    for shown in (model._repr_html_(), model._repr_mimebundle_()["text/html"]):
+        assert "Distilled set: exact, 3 points" in shown and "<td>relative_error</td>" in shown
+    assert "30 points are copies of your samples" in model.set_params(n_points=30).fit(*toy("iris"))._repr_html_()
+
+
+def test_steps_are_named_where_that_is_asked_for(capsys):
+    DistilledRidge().fit(*toy("diabetes"))
+    assert capsys.readouterr() == ("", "")
+    DistilledRidge(verbose=True).fit(*toy("diabetes"))
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"DistilledRidge: {s}" for s in ("features", "statistics", "distilling", "checking")]
 
 
 # -- bad input

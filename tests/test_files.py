@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from contextlib import nullcontext
 
+import fuzz
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -388,6 +389,36 @@ def test_a_member_that_no_npz_file_has_is_refused(path):
 )
 def test_arrays_that_do_not_fit_are_refused(arrays, words, path):
     refused(rewritten(path, **arrays), words)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
+def test_files_changed_at_random_are_met_with_one_line_or_loaded_as_what_they_say(count, tmp_path):
+    assert fuzz.run(tmp_path, count=count, seed=count) == (count, [])
+
+
+def test_the_fuzzer_sees_a_traceback_a_warning_and_a_silent_change(tmp_path, monkeypatch):
+    def silent(path, **_):
+        return example(seed=int.from_bytes(path.read_bytes()[-20:], "big"))
+
+    for load in (silent, lambda path: 1 / 0, lambda path: warnings.warn("careful", stacklevel=1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "load", load)
+            done, wrong = fuzz.run(tmp_path, count=20)
+        assert done == 20 and len(wrong) >= 5
+
+
+def test_a_file_knows_the_data_that_it_was_made_from(tmp_path):
+    X, y = toys.load_iris(return_X_y=True)
+    model = DistilledRidgeClassifier(n_points=6).fit(X, y)
+    model.save(tmp_path / "set.npz", data=(X, y))
+    known = files.load(tmp_path / "set.npz").data_sha256
+    assert known == files.digest(X.copy(order="F"), y)
+    others = [(X, y[::-1]), (X.astype("f4"), y), (X.reshape(-1, 2), y), (np.nextafter(X, 9), y), (X, y.astype(float))]
+    assert len({known, *(files.digest(*pair) for pair in others)}) == 6
+    model.save(tmp_path / "set.npz", overwrite=True)
+    assert files.load(tmp_path / "set.npz").data_sha256 is None
+    with pytest.raises(ValueError, match="data_sha256 is not a checksum of 64 hexadecimal digits"):
+        files.save(tmp_path / "bad.npz", example(data_sha256="abc"))
 
 
 def test_a_wrong_checksum_is_refused(path):

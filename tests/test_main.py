@@ -17,7 +17,7 @@ from sklearn import datasets as toys
 
 from ddref import __version__, files
 from ddref.command import commands, main
-from ddref.command.report import Progress
+from ddref.command.report import Progress, sheet
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,39 @@ def test_verify_allows_what_the_certificate_of_the_set_and_the_training_on_the_d
     saved = files.load(out)
     files.save(tmp_path / "off.npz", saved._replace(Y_S=saved.Y_S * (1 + 1e-8)))
     assert main(["verify", str(tmp_path / "off.npz"), str(inputs / "digits.npz")]) == 1
+
+
+def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
+    lines = (inputs / "wine.csv").read_text().splitlines()
+    for change, code in ((0, 0), (1, 1)):
+        (tmp_path / "other.csv").write_text("\n".join(lines[: len(lines) - change]))
+        assert main(["verify", str(distilled), str(tmp_path / "other.csv"), "--target", "class", "--quiet"]) == code
+        printed = capsys.readouterr().out
+        assert printed.startswith("not the data this set was made from: their checksum is another") == bool(change)
+
+
+def test_texts_of_a_file_do_not_steer_the_terminal_and_messages_are_short(distilled, tmp_path, capsys):
+    saved = files.load(distilled)
+    names = ("a\x1b[2J", "b\nc", "\u202e" + 500 * "d")
+    files.save(tmp_path / "odd.npz", saved._replace(class_names=names))
+    assert main(["info", str(tmp_path / "odd.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", "").isprintable() and r"a\x1b[2J" in printed and max(map(len, printed.split("\n"))) < 300
+    assert main(["info", str(tmp_path / ("x" * 200 + "\n\x1b") / ("y" * 200))]) == 2
+    error = capsys.readouterr().err
+    assert len(error) <= 300 and error.rstrip("\n").isprintable() and " ... " in error
+
+
+@pytest.mark.parametrize("shape, points", [((1, 1), 40_000), ((200, 200), 1_000), (None, 20_000)])
+def test_a_picture_of_many_points_stays_small(shape, points, distilled, tmp_path, capsys):
+    """40,000 points of one pixel, drawn at 96 x 96, would take 370 million; of 1,000 images the first are shown."""
+    d = 2 if shape is None else shape[0] * shape[1]
+    X = np.zeros((points, d), np.float32)
+    X[:, 0] = np.arange(points)
+    plain = files.load(distilled)._replace(X_S=X, Y_S=np.zeros((points, 3), np.float32), mean=np.zeros(d), scale=np.ones(d))
+    shades, said = sheet(plain._replace(image_shape=shape, scaling="none", table=None))
+    assert 0 < shades.size < 1 << 27
+    assert ("the first 838 of 1,000 points" in said) == (points == 1_000)
 
 
 def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, distilled, tmp_path, capsys):

@@ -417,7 +417,7 @@ def test_a_published_set_that_does_not_train_w_is_refused_with_numbers(nx, rng):
             assert nx.is_mine(Phi_S)
             continue
         with pytest.raises(
-            ValueError, match=r"training on these features misses W by [\d.e-]+ of its norm .* condition number is "
+            ValueError, match=r"on these features misses W by [\d.e-]+ of its norm .* condition number is |no digit of W"
         ):
             nearest.nearest_pseudoinverse(*args)
 

@@ -136,6 +136,7 @@ def test_plain_numbers_without_names_are_all_read_and_it_is_said(tmp_path, capsy
         ({5: ',"rose', 6: ',lily"'}, 5),
         ({5: ',"ro"se'}, 5),  # closed, and going on
         ({25: ',"rose'}, 25),
+        ({1: ',"kind', 3: ',rose"'}, 1),  # from the names on
     ],
 )
 def test_a_quote_that_is_not_closed_is_refused_with_its_line(change, line, tmp_path, capsys):
@@ -179,7 +180,7 @@ def test_a_word_among_numbers_is_a_slip_and_not_a_class(tmp_path, capsys):
     target = list(map(str, Y))
     target[10] = "1.2.3"
     text = refused(capsys, written(tmp_path / "t.csv", rows_with(target)))
-    assert "line 12: the target 'y': '1.2.3' among 23 numbers" in text and "--words y" in text
+    assert "line 12: the target 'y': '1.2.3' among 23 numbers" in text and "--words and its name" in text
     assert slip(["1", "2", "x"]) and not slip(["a", "b", "2"]) and not slip(["A 1", "12", "13", "A 7", "C3", "B9"])
 
 
@@ -337,6 +338,21 @@ def test_what_is_no_text_is_refused(tmp_path, capsys):
     for content in (b"a,b,y\n1,\0,2\n", "a,b,y\n1,2,3\n".encode("utf-16"), "a,y\n\xe9,2\n".encode("latin-1")):
         (tmp_path / "t.csv").write_bytes(content)
         assert "not a text file in UTF-8" in refused(capsys, tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("target", ["y", "c"])
+def test_no_name_and_no_cell_is_so_long_that_a_message_is(target, tmp_path, capsys):
+    long = "name " * 200
+    for cell in (long, "", "9" * 4000 + ".", "NA", "1" * 4000 + ",5", "$" + "9" * 4000):
+        rows = rows_with(Y)
+        rows[4][0] = rows[5][1] = rows[6][2] = rows[7][3] = f'"{cell}"'
+        refused(capsys, written(tmp_path / "t.csv", rows, (f"a{long}", f"b{long}", "c", "y")), target=target)
+        refused(capsys, written(tmp_path / "t.csv", rows, None), target=long)
+        refused(
+            capsys,
+            written(tmp_path / "t.csv", rows, (f"a{long}", f"b{long}", "c", f"y{long}")),
+            target=f"y{long.strip()}",
+        )
 
 
 def test_packed_tables_are_read_and_their_size_is_limited(tmp_path, capsys):
@@ -569,7 +585,7 @@ def test_what_a_frame_hides_is_refused_by_column():
         "numbers as texts such as": X[:, 1].astype(str),
         "'x' among 23 numbers": [*X[:23, 1].astype(str), "x"],
         "values of several types": pd.Series([[1]] * 12 + [{}] * 12),
-        "inf is not a finite number": [np.inf, *X[1:, 1]],
+        "'inf' is not a finite number": [np.inf, *X[1:, 1]],
         "values of complex128": X[:, 1] + 1j,
     }
     for words, values in wrong.items():
@@ -589,6 +605,7 @@ def test_what_a_frame_hides_is_refused_by_column():
 @pytest.mark.parametrize("change", [
     {"columns": []}, {"columns": 3}, {"columns": [{"name": "a", "kind": "nonsense"}]}, {"missing": "median"}, {"target": 3},
     {"columns": [{"name": "a", "kind": "number"}] * 2}, {"columns": [{"name": "a", "kind": "words"}]}, {"more": 1},
+        {"missing": "mean"},
     {"columns": [{"name": "a", "kind": "number", "fill": "x"}]}, {"columns": [{"name": "a", "kind": "number", "color": 1}]},
     {"columns": [{"name": "a", "kind": "words", "levels": ["x", "x"]}]}, {"columns": [{"name": "a", "kind": "words", "levels": [[1]]}]},
 ])  # fmt: skip

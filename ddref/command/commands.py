@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, files, recipe
+from ..npz import shortened as one_line
 from ..npz import whole_file
 from .inputs import (
     MAX_BYTES,
@@ -72,10 +73,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _said(error: BaseException) -> str:
+    """A message in one line; of a long one the middle is left out."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return where + error.strerror
-    return str(error) or type(error).__name__
+        text = (
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        )
+    line = one_line(text, len(text) * 10)
+    return line if len(line) <= 285 else f"{line[:180]} ... {line[-100:]}"
 
 
 # ------------------------------------------------------------------------- arguments
@@ -318,7 +323,7 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force)
+        model.save(out, overwrite=options.force, data=(data.X, data.y))
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
@@ -341,6 +346,7 @@ def _verify(options: argparse.Namespace) -> int:
                 f"{options.input} has {data.X.shape[1]} columns, "
                 f"{options.file} {saved.X_S.shape[1]}"
             )
+        others = saved.data_sha256 not in (None, files.digest(data.X, data.y))
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
         Phi = files.features(saved, data.X)
@@ -358,6 +364,8 @@ def _verify(options: argparse.Namespace) -> int:
         dtype=saved.X_S.dtype.name,
         data_condition=training.condition(saved.lam),
     )
+    if others:
+        print("not the data this set was made from: their checksum is another")
     print(errors(certificate))
     for name, X, y in data.parts():
         print(comparison(saved, X, y, (W, b), (W_S, b_S), name, options))

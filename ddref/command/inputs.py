@@ -9,10 +9,11 @@ import numpy as np
 
 from .. import datasets, files
 from ..npz import load_npy, load_npz
+from ..tables.cells import shown
 from ..tables.columns import Misfit, target_from_cells, target_from_series
 from ..tables.encoder import TableEncoder, names_of, place_of
 from ..tables.frames import READERS, read_frame
-from ..tables.text import Text, read_text, shown
+from ..tables.text import Text, read_text
 
 # What an .npz file is read for; others may lie beside them, of any kind.
 ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
@@ -317,9 +318,9 @@ def _targets(path, source, name, words):
             y, missing = target_from_series(source.iloc[:, at])
     except Misfit as misfit:
         place = "" if misfit.row is None else f", {place_of(source, misfit.row)}"
-        hint = f"correct it; if these are classes, --words {name}"
+        hint = "correct it; if these are classes, --words and its name"
         raise ValueError(
-            f"{path}{place}: the target {name!r}: {misfit}; {hint}"
+            f"{path}{place}: the target {shown([name])}: {misfit}; {hint}"
         ) from misfit
     return y, ~missing
 
@@ -330,11 +331,12 @@ def _check_targets(path, source, target, whole, missing):
     row = int(np.argmin(whole))
     said = ""
     if isinstance(source, Text):
-        said = f" ({source.columns[target][row] or 'empty'!r})"
+        said = f" ({shown([source.columns[target][row] or 'empty'])})"
     more = int(np.sum(~whole)) - 1
     others = f", and in {more} other rows" if more else ""
+    name = shown(names_of(source)[target : target + 1])
     raise ValueError(
-        f"{path}, {place_of(source, row)}: the target {names_of(source)[target]!r} is "
+        f"{path}, {place_of(source, row)}: the target {name} is "
         f"missing{said}{others}; --missing drop leaves such rows out"
         f"{', --words makes it a word' if said else ''}"
     )
@@ -350,7 +352,7 @@ def _place(names, wanted, path):
         return names.index(wanted)
     if wanted.lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
         return int(wanted) % len(names)
-    raise ValueError(f"{path} has no column {wanted!r}; it has {shown(names)}")
+    raise ValueError(f"{path} has no column {shown([wanted])}; it has {shown(names)}")
 
 
 # --------------------------------------------------------------------------- targets

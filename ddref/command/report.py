@@ -1,6 +1,7 @@
 """What the commands print and draw."""
 
 import argparse
+import math
 import sys
 import time
 from collections import Counter
@@ -10,7 +11,10 @@ import numpy as np
 
 from .. import files
 from ..measure import Certificate
+from ..npz import shortened as one_line
 from .inputs import shortened, targets_of
+
+PIXELS = 1 << 25  # of a picture, all points together
 
 
 def summary(saved: files.Saved) -> str:
@@ -28,7 +32,8 @@ def summary(saved: files.Saved) -> str:
         **_certified(certificate),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
-    return "\n".join(f"{name:23}{text}" for name, text in lines.items())
+    # texts of a file are shown, and do not steer the terminal
+    return "\n".join(f"{name:23}{one_line(text)}" for name, text in lines.items())
 
 
 def _shape(saved: files.Saved) -> str:
@@ -91,6 +96,9 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
             lines["distance to samples"] += (
                 f" (no exact set is nearer than {bound:.3g})"
             )
+    copies = certificate.get("copies")
+    if copies:
+        lines["copies"] = f"{copies:,} of these points are copies of your samples"
     changed, samples = map(certificate.get, ("decisions_changed", "samples"))
     if changed is not None and samples is not None:
         lines["decisions changed"] = f"{changed} of {samples:,} training samples"
@@ -101,6 +109,10 @@ def errors(certificate: Certificate) -> str:
     """Lines about the errors of a set that was trained on, and what is allowed."""
     error, allowed = certificate.relative_error, certificate.tolerance
     lines = [f"relative error         {error:.2e} (exact: at most {allowed:.1e})"]
+    if certificate.uncertain is not None:
+        lines.append(
+            f"known to               {certificate.uncertain:.1e} (rounding: not enough)"
+        )
     error, allowed = certificate.intercept_error, certificate.intercept_tolerance
     if error is not None:
         lines.append(
@@ -143,6 +155,13 @@ def comparison(
 def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
     """The points as one picture of bytes, and what its shades mean."""
     tiles, zoom, mapping = _tiles(saved)
+    size = tiles[0].size * zoom**2
+    if len(tiles) * size > PIXELS:  # smaller first, then fewer
+        zoom = max(1, math.isqrt(PIXELS // max(1, tiles.size)))
+        shown = max(1, min(len(tiles), PIXELS // (tiles[0].size * zoom**2)))
+        if shown < len(tiles):
+            mapping += f"; the first {shown:,} of {len(tiles):,} points"
+        tiles = tiles[:shown]
     low, high = float(tiles.min()), float(tiles.max())
     shades = np.rint(255 * (tiles - low) / ((high - low) or 1.0)).astype(np.uint8)
     shades = np.repeat(np.repeat(shades, zoom, axis=1), zoom, axis=2)

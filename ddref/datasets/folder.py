@@ -76,6 +76,9 @@ def image_folder(
         upright as their tag says, put on white where transparent, 16 bits cut to 8,
         resized. Of the pictures in one file of a phone (MPO) the first is read.
 
+    Every checksum of a PNG and of a zip is checked. A JPEG has none, nor has what a tar
+    file holds: there a changed byte may give other pixels without a word.
+
     Raises
     ------
     ValueError

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes of one
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MODES = ("1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L")
 LARGEST = 1 << 28  # pixels of one picture, times channels, that is made smaller
@@ -61,13 +63,14 @@ def decoded(
     ValueError
         Names the picture and the reason.
     """
-    source = io.BytesIO(file) if isinstance(file, bytes) else file
     try:
+        source = io.BytesIO(file if isinstance(file, bytes) else file.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of a bomb, of data cut short
             image = PIL.Image.open(source, formats=FORMATS)
             with image:
-                _check_header(image, limit if size is None else LARGEST, size)
+                _check_header(image, limit if size is None else LARGEST)
+                _check_png(source.getvalue())
                 return _plain(PIL, image, size)
     except PIL.UnidentifiedImageError as error:
         kinds = "PNG, JPEG, WebP or BMP"
@@ -76,12 +79,39 @@ def decoded(
         raise ValueError(f"{where}: {error}") from error
 
 
+def _check_png(content: bytes) -> None:
+    """Refuse a PNG one of whose checksums is wrong: readers check some, not all.
+
+    Every chunk has a CRC, all pixels together an Adler checksum. A JPEG has none: of
+    its data only an end too early is seen.
+    """
+    if not content.startswith(PNG):
+        return
+    at, pixels, kind = len(PNG), zlib.decompressobj(), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
+        body = content[at + 4 : at + 8 + length]
+        crc = content[at + 8 + length : at + 12 + length]
+        if len(crc) < 4:
+            raise ValueError("the PNG is cut short")
+        if zlib.crc32(body) != int.from_bytes(crc):
+            raise ValueError(f"the PNG is damaged: wrong checksum of its {kind!r}")
+        if kind == b"IDAT":
+            rest = body[4:]
+            while rest and not pixels.eof:
+                pixels.decompress(rest, 1 << 20)  # raises where the sum is wrong
+                rest = pixels.unconsumed_tail
+        at += 12 + length
+    if not pixels.eof:
+        raise ValueError("the PNG is damaged: its pixels are cut short")
+
+
 def in_colour(pixels: np.ndarray) -> np.ndarray:
     """Grey ones repeated in red, green and blue."""
     return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
 
 
-def _check_header(image: Any, limit: int, size: tuple[int, int] | None) -> None:
+def _check_header(image: Any, limit: int) -> None:
     channels = 1 if _is_grey(image) else 3
     if image.height * image.width * channels > limit:
         raise ValueError(

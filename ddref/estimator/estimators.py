@@ -1,9 +1,12 @@
 """The two estimators, and what they share."""
 
 import contextlib
+import html
+import inspect
 import math
 import numbers
 import operator
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +34,19 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
-from ..tables.text import shown
 from .adding import Added, rows_alike
+from .frozen import (
+    FoundPoints,
+    FrozenNetwork,
+    enough_points,
+    is_network,
+    solved,
+)
 from .images import Images, displayed
-from .points import noise, samples_to_start_from, some_rows
+from .points import copies, noise, samples_to_start_from, some_rows
 from .sparse import SparseTraining
 from .training import Training, by_validation, trained
 from .weights import (
@@ -91,7 +101,9 @@ class Distiller(BaseEstimator):
         None for the columns themselves; a map with a pre-image (`ddref.maps`);
         "fourier" for d orthogonal random Fourier features, their bandwidth the root
         mean squared distance of two samples; "network" for one orthogonal LeakyReLU
-        layer of width d. Features of an encoder of your own: pass them as X.
+        layer of width d; or a frozen network of PyTorch, whatever its layers: a copy in
+        float64 and evaluation mode is used, with points from `nonsurjective.solve`,
+        half more than its equations count. Or pass features of an encoder as X.
     lam : float, sequence of float or "auto"
         Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
         `Ridge`), the same for all targets. Of several values `select` chooses; "auto"
@@ -126,10 +138,13 @@ class Distiller(BaseEstimator):
         The model is always trained in float64.
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
-        NumPy.
+        NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
         column, and words have "missing" as one more word.
+
+    verbose : bool
+        Whether each step of a fit is named on the error stream as it begins.
 
     Attributes
     ----------
@@ -197,6 +212,7 @@ class Distiller(BaseEstimator):
         dtype: str = "float64",
         device: str | None = None,
         missing: str | None = None,
+        verbose: bool = False,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -216,6 +232,7 @@ class Distiller(BaseEstimator):
         self.dtype = dtype
         self.device = device
         self.missing = missing
+        self.verbose = verbose
 
     # -------------------------------------------------------------------------- fitting
 
@@ -475,11 +492,15 @@ class Distiller(BaseEstimator):
         """The set of a model W (p, k), b (1, k), near the rows X_0 or orthonormal; Phi
         are features of samples to compare predictions on, or None.
         """
+        phi, near = self._scaled_map(), None if X_0 is None else self._array(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):
+            near = self._solved(phi, W, b, near)
+            phi = FoundPoints(phi)
         found = recipe.distill(
-            self._scaled_map(),
+            phi,
             W,
             m=m,
-            near=None if X_0 is None else self._array(X_0),
+            near=near,
             lam_S=self.lam_s,
             intercept=b if self.fit_intercept else False,
             goal=GOAL[np.dtype(self.dtype).name],
@@ -494,6 +515,26 @@ class Distiller(BaseEstimator):
         self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
         return self
 
+    def _solved(self, phi, W, b, X_0):
+        """Points near X_0 that train the model through a network."""
+        if X_0 is None:
+            raise ValueError(
+                "init = 'orthonormal' wants features of its own, and a network is not "
+                "inverted: start from 'real' points, 'noise' or an array"
+            )
+        if norm(W) == 0:
+            return X_0
+        b = b if self.fit_intercept else None
+        X_S, residual, steps = solved(phi, W, b, X_0)
+        if residual > 1e-6:
+            raise ValueError(
+                f"the solver stopped {residual:.2g} away from the model after {steps} "
+                f"steps from {len(X_0)} points: pass more (n_points="
+                f"{min(2 * len(X_0), W.shape[0] + 1)}; with {W.shape[0] + 1} no point "
+                "has to move), or another init or random_state"
+            )
+        return X_S
+
     def _hold(self, linear, X):
         """Carry the set of a model that was trained elsewhere, see `from_model`; X (n,
         d) are samples, or None.
@@ -506,7 +547,7 @@ class Distiller(BaseEstimator):
         self.seed_ = int(self.random_state) if seeded else None
         self.n_features_in_, self.table_ = d, None
         self.mean_, self.scale_ = np.zeros(d), np.ones(d)
-        self.feature_map_ = self.feature_map
+        self.feature_map_ = self._map(np.zeros((1, d)), None, 0)
         self.data_range_ = None if X is None else (float(X.min()), float(X.max()))
         W = self._array(linear.W)
         b = 0 * W[:1, :] if linear.b is None else self._array(linear.b[None, :])
@@ -558,10 +599,15 @@ class Distiller(BaseEstimator):
         if X_0 is None:
             return certificate
         Phi_0 = self._features(X_0)
+        if isinstance(self.feature_map_, FrozenNetwork):  # to `recipe` it starts there
+            Phi_S = self._features(_numpy(found.X_S))
+            certificate = certificate._replace(distance=relative_error(Phi_S, Phi_0))
         rows = Phi_0
         if self.fit_intercept and len(X_0) > 1:
             rows = intercept.contrasts(Phi_0)
         start, end = ((A - self.mean_) / self.scale_ for A in (X_0, _numpy(found.X_S)))
+        if isinstance(self.init, str):
+            certificate = certificate._replace(copies=copies(start, end))
         return certificate._replace(
             lower_bound=nearest_lower_bound(rows, W) / (norm(Phi_0) or 1.0),
             input_distance=relative_error(end, start),
@@ -649,13 +695,21 @@ class Distiller(BaseEstimator):
                 f"feature_map = {phi!r} must be None, 'fourier', 'network', or a map "
                 "with a preimage"
             )
+        if is_network(phi):
+            return FrozenNetwork(phi, self.image_shape_)
         if phi is not None and not (callable(phi) and hasattr(phi, "preimage")):
             raise TypeError(
-                "feature_map must be None, 'fourier', 'network' or a map with a "
-                f"preimage (ddref.maps), got {type(phi).__name__}; of a frozen encoder "
-                "pass the features themselves as X"
+                "feature_map must be None, 'fourier', 'network', a torch.nn.Module or "
+                f"a map with a preimage (ddref.maps), got {type(phi).__name__}; of a "
+                "frozen encoder you can also pass the features themselves as X"
             )
         return phi
+
+    def _place(self):
+        """Device of the algebra in PyTorch, None for NumPy."""
+        if self.device is None and is_network(self.feature_map):
+            return str(next(self.feature_map.parameters()).device)
+        return self.device
 
     def _scaled_map(self):
         """The map from rows of X to features, scaling included."""
@@ -681,13 +735,12 @@ class Distiller(BaseEstimator):
     def _array(self, A):
         """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
         A = np.ascontiguousarray(A, dtype=np.float64)
-        if self.device is None:
+        place = self._place()
+        if place is None:
             return A
         import torch
 
-        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(
-            self.device
-        )
+        return torch.from_numpy(A.copy() if not A.flags.writeable else A).to(place)
 
     def _train(self, Phi, Y, y, weights, rng):
         """Ridge regression: W (p, k) and b (1, k); chooses lam where several are
@@ -697,7 +750,7 @@ class Distiller(BaseEstimator):
         model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
-            return model.fit(self.lam_, classes=y is not None)
+            return self._fitted(model, y)
         self.lams_ = self._grid(model)
         if self.select == "validation":
             self.lam_scores_ = by_validation(
@@ -714,7 +767,20 @@ class Distiller(BaseEstimator):
             )
         best = self.lams_[self.lam_scores_ == self.lam_scores_.min()]
         self.lam_ = float(best.max())
-        return model.fit(self.lam_, classes=y is not None)
+        return self._fitted(model, y)
+
+    def _fitted(self, model, y):
+        """The model at `lam_`; zero, and not rounding, where nothing is related."""
+        W, b = model.fit(self.lam_, classes=y is not None)
+        if model.related():
+            return W, b
+        warnings.warn(
+            "no linear relation between X and y: correlations are rounding, so the "
+            "model is its intercept, one point, and says the same of every sample; a "
+            "feature_map, or other columns, may find a relation",
+            stacklevel=5,
+        )
+        return 0 * abs(W), model.mean_Y
 
     def _grid(self, model):
         if isinstance(self.lam, str):
@@ -741,6 +807,9 @@ class Distiller(BaseEstimator):
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
+        if m is None and isinstance(self.feature_map_, FrozenNetwork):
+            p, d = self.feature_map_.output_dim, len(self.mean_)
+            m = max(least, enough_points(p, d, rank, bool(self.fit_intercept)))
         m = least if m is None else m
         if isinstance(m, bool) or not isinstance(m, numbers.Integral):
             raise TypeError(f"n_points must be an integer, got {m!r}")
@@ -847,16 +916,21 @@ class Distiller(BaseEstimator):
         *,
         class_names: Sequence[str] | None = None,
         overwrite: bool = False,
+        data: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
         It holds all a colleague needs, and no pickle.
 
         `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves.
+        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
+        checksum goes into the file.
         """
         check_is_fitted(self, "X_distilled_")
-        files.save(path, self._saved(class_names), overwrite=overwrite)
+        saved = self._saved(class_names)
+        if data is not None:
+            saved = saved._replace(data_sha256=files.digest(*data))
+        files.save(path, saved, overwrite=overwrite)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
@@ -902,12 +976,62 @@ class Distiller(BaseEstimator):
 
     def _report(self, stage, done=None, total=None):
         """Called at each stage of a fit, with how far it is; the command shows it."""
+        if self.verbose:
+            so_far = "" if done is None else f" of {done:,} of {total:,} samples"
+            print(f"{type(self).__name__}: {stage}{so_far}", file=sys.stderr)
+
+    def _repr_html_inner(self):
+        return self._html_repr() + self._certificate_html()
+
+    def _repr_mimebundle_(self, **kwargs):
+        found = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in found:
+            found["text/html"] += self._certificate_html()
+        return found
+
+    def _certificate_html(self):
+        """The certificate as a table, "" before a fit."""
+        if not hasattr(self, "certificate_"):
+            return ""
+        found = self.certificate_._asdict().items()
+        rows = "".join(
+            f"<tr><td>{name}</td><td>"
+            f"{f'{value:.3g}' if isinstance(value, float) else value}</td></tr>"
+            for name, value in found
+            if value is not None
+        )
+        said = "exact" if self.certificate_.exact else "not exact"
+        said += f", {self.n_points_} points, lam_s = {self.lam_s_:.6g}"
+        if self.certificate_.copies:
+            said += f"; {self.certificate_.copies} points are copies of your samples"
+        return (
+            f"<details><summary>Distilled set: {html.escape(said)}</summary>"
+            f"<table>{rows}</table></details>"
+        )
 
 
+def _with_shared_sections(estimator):
+    """Parameters and attributes of both estimators in the help of each."""
+    shared = inspect.cleandoc(Distiller.__doc__ or "")
+    between = {"Parameters": "Attributes", "Attributes": "Raises"}
+    if not all(f"{title}\n---" in shared for title in between):
+        return estimator  # a copy, or Python without docstrings
+    own = inspect.cleandoc(estimator.__doc__)
+    for title, following in between.items():
+        begin = shared.index(f"{title}\n---")
+        section = shared[begin : shared.index(f"{following}\n---")].strip()
+        heading = f"{title}\n{'-' * len(title)}\n"
+        if heading in own:  # a section of its own: what is shared comes first
+            own = own.replace(heading, f"{section}\n")
+        else:
+            own = own.replace("Notes\n---", f"{section}\n\nNotes\n---", 1)
+    estimator.__doc__ = own
+    return estimator
+
+
+@_with_shared_sections
 class DistilledRidge(RegressorMixin, Distiller):
     """Ridge regression on real-valued targets, and an exact distilled set of it.
-
-    Parameters and attributes: `Distiller`.
 
     Notes
     -----
@@ -988,10 +1112,9 @@ class DistilledRidge(RegressorMixin, Distiller):
         return tags
 
 
+@_with_shared_sections
 class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     """Classes by ridge regression on one-hot targets, and an exact distilled set.
-
-    Parameters and attributes: `Distiller`, and
 
     Parameters
     ----------
@@ -1035,6 +1158,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         dtype: str = "float64",
         device: str | None = None,
         missing: str | None = None,
+        verbose: bool = False,
         class_weight: Any = None,
     ) -> None:
         super().__init__(
@@ -1051,6 +1175,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             dtype=dtype,
             device=device,
             missing=missing,
+            verbose=verbose,
         )
         self.class_weight = class_weight
 

@@ -53,9 +53,24 @@ def samples_to_start_from(
         )
     rows = rows_by_class(rng, y, m) if y is not None else rows_by_target(rng, Y, m)
     X_0 = _dense(X[rows])
-    if m > 1 and not np.ptp(X_0, axis=0).any():  # copies of one sample
+    same = m > 1 and not np.ptp(X_0, axis=0).any()
+    if same or not X_0.any():  # copies of one sample, or zero
         X_0[-1] = _dense(X[[_farthest(X, X_0[0])]])[0]
     return X_0
+
+
+def copies(X_0: np.ndarray, X_S: np.ndarray) -> int:
+    """How many rows of X_S (m, d) are rows of X_0 but for rounding, 1e-6 of their size.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> copies(np.eye(2), np.array([[1.0, 1e-9], [0.0, 0.9]]))
+    1
+    """
+    size = np.abs(X_0).max(axis=1)
+    away = np.abs(X_S - X_0).max(axis=1)
+    return int(np.sum(away <= 1e-6 * np.where(size > 0, size, 1.0)))
 
 
 def _farthest(X, x):

@@ -21,6 +21,7 @@ from ..spectrum import (
 from ..statistics import Statistics
 
 CHUNK = 8192  # rows at a time, where the centred features are not kept
+NO_RELATION = 100 * 2.0**-52  # correlations up to this are rounding
 
 
 def trained(
@@ -155,6 +156,30 @@ class Training:
             W = W - array_namespace(W).mean(W, axis=1, keepdims=True)
         return W, self.mean_Y - self.mean @ W
 
+    def related(self) -> bool:
+        """Whether a column of the features goes with a target by more than rounding;
+        also true where none of them varies.
+
+        Correlations count, and not the model, which a large lam makes small.
+        """
+        if self.small:
+            Phi_c, Y_c = self.rows(slice(0, self.n))
+            B, squares = Phi_c.mT @ Y_c, _squares(Phi_c)
+            total_Y = _squares(Y_c)
+        else:
+            B, squares = self.sums.B, _diagonal(self.sums.G)
+            total_Y = 0 * B[0, :] + self.sums.yy
+        xp = array_namespace(B)
+        before, before_Y = squares, total_Y
+        if B.shape[0] == self.mean.shape[1]:  # means were subtracted with rounding
+            before = squares + self.total * self.mean[0, :] ** 2
+            before_Y = total_Y + self.total * self.mean_Y[0, :] ** 2
+        varies = xp.any(squares > NO_RELATION * before)
+        if not bool(varies & xp.any(total_Y > NO_RELATION * before_Y)):
+            return True  # features or targets are constant: no model to be lost
+        sizes = xp.sqrt(before[:, None] * before_Y[None, :])
+        return bool(xp.any(xp.abs(B) > NO_RELATION * sizes))
+
     def predictions(self, Phi: Array, W: Array) -> Array:
         """Those of a model on other rows (n, p)."""
         return (Phi - self.mean) @ W + self.mean_Y
@@ -241,6 +266,14 @@ def _column(a: np.ndarray, like: Array) -> Array:
     """A vector as a column (n, 1) beside `like`."""
     xp = array_namespace(like)
     return xp.asarray(a, dtype=like.dtype, device=device(like))[:, None]
+
+
+def _squares(A: Array) -> Array:
+    return array_namespace(A).sum(A**2, axis=0)
+
+
+def _diagonal(G: Array) -> Array:
+    return array_namespace(G).linalg.diagonal(G)
 
 
 def _mean(A: Array, roots: Array | None = None) -> Array:

@@ -173,7 +173,7 @@ def loss(
     --------
     >>> S = torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0]])
     >>> X, Y = torch.tensor([[2.0, 7.0]]), torch.tensor([[5.0]])
-    >>> loss(S, X, Y, lam_S=0.5)  # (4 - 5)^2
+    >>> round(loss(S, X, Y, lam_S=0.5), 12)  # (4 - 5)^2
     1.0
     """
     X_S, Y_S = points_and_labels(S)

@@ -64,7 +64,7 @@ class OneLayer:
         slope: float = 0.1,
         scale: float = 1.0,
     ) -> None:
-        b = _as_row(A, b)
+        b = _bias_row(A, b)
         check_arrays(A=A, b=b)
         known = sorted([*ACTIVATIONS, *WITH_KINK])
         if activation not in known:
@@ -161,7 +161,7 @@ def check_tensors(**tensors: object) -> None:
             )
 
 
-def _as_row(A: Array, b: Array | None) -> Array | None:
+def _bias_row(A: Array, b: Array | None) -> Array | None:
     """The biases as a row of their own memory."""
     check_tensors(A=A, b=b)
     if b is None:

@@ -5,6 +5,7 @@ table means something else by them.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 MISSING = frozenset(
     "|na|n/a|n.a.|nan|-nan|nat|null|none|nil|missing|?|-|--|.|#n/a|#na|<na>".split("|")
 )
-NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 COMMA = re.compile(r"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+)(?:[eE][+-]?[0-9]+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -27,6 +28,20 @@ DRESSED = re.compile(
     r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3)+*]*"
 )
 FEW = 3  # different words among numbers that are taken for slips
+
+
+def shown(names: Sequence[str], length: int = 120) -> str:
+    """Names in quotes, as many as there is room for.
+
+    >>> shown(["a", "b"]), shown(["a"] * 9, 12)
+    ("'a', 'b'", "'a', 'a' and 7 more")
+    """
+    parts = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names]
+    count = len(parts)
+    while count > 1 and len(", ".join(parts[:count])) > length:
+        count -= 1
+    rest = f" and {len(parts) - count} more" if count < len(parts) else ""
+    return ", ".join(parts[:count]) + rest
 
 
 class Slip(NamedTuple):
@@ -82,17 +97,20 @@ def slip(cells: Sequence[str]) -> Slip | None:
     >>> slip(["a", "b", "2"]), slip(["007", "8", "x"])
     (None, None)
     """
-    found = [i for i, cell in enumerate(cells) if not is_missing(cell)]
-    codes = {i for i in found if CODE.fullmatch(cells[i])}
-    if codes and all(i in codes or WHOLE.fullmatch(cells[i]) for i in found):
+    counts = Counter(cells)  # of few different words, where they are many cells
+    found = [cell for cell in counts if not is_missing(cell)]
+    codes = {cell for cell in found if CODE.fullmatch(cell)}
+    if codes and all(cell in codes or WHOLE.fullmatch(cell) for cell in found):
         return None
-    odd = [i for i in found if i in codes or not is_number(cells[i])]
+    odd = [cell for cell in found if cell in codes or not is_number(cell)]
     if not odd:
         return None
-    first, numbers = odd[0], len(found) - len(odd)
-    if all(DRESSED.fullmatch(cells[i]) for i in odd):
-        return Slip(first, f"{cells[first]!r} is a number only without its signs")
-    few = len({cells[i] for i in odd}) <= FEW and numbers >= len(odd)
-    if few or numbers >= 9 * len(odd):
-        return Slip(first, f"{cells[first]!r} among {numbers} numbers")
+    first = list(cells).index(odd[0])
+    total, strange = (sum(counts[cell] for cell in some) for some in (found, odd))
+    numbers = total - strange
+    if all(map(DRESSED.fullmatch, odd)):
+        return Slip(first, f"{shown(odd[:1])} is a number only without its signs")
+    few = len(odd) <= FEW and numbers >= strange
+    if few or numbers >= 9 * strange:
+        return Slip(first, f"{shown(odd[:1])} among {numbers} numbers")
     return None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import are_numbers, as_numbers, is_missing, slip
+from .cells import are_numbers, as_numbers, is_missing, shown, slip
 
 DAY = 86400.0  # seconds
 ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.,]+(?:Z|[+-][0-9:]+)?)?")
@@ -84,24 +84,24 @@ def from_cells(
         if kind == "number":
             for row, cell in enumerate(cells):
                 if not missing[row] and not are_numbers([cell]):
-                    raise Misfit(f"{cell!r}, where numbers were", row)
+                    raise Misfit(f"{shown([cell])}, where numbers were", row)
         if kind == "number" or are_numbers(found):
             return Column("number", _finite(as_numbers(cells), cells), missing)
         strange = slip(cells)
         if strange:
             raise Misfit(strange.text, strange.row)
-    pandas = pandas_for(f"words such as {found[0]!r} in column {name!r}")
+    pandas = pandas_for(f"words such as {shown(found[:1])} in column {shown([name])}")
     words = pandas.Series(cells, dtype=object).where(~missing)
     if forced or kind == "words":
         return Column("words", words.to_numpy(), missing)
     return _dates(words, missing, format) or Column("words", words.to_numpy(), missing)
 
 
-def _finite(values, shown):
+def _finite(values, cells):
     odd = np.flatnonzero(np.isinf(values))
     if len(odd):
         row = int(odd[0])
-        raise Misfit(f"{shown[row]!r} is not a finite number", row)
+        raise Misfit(f"{shown([str(cells[row])])} is not a finite number", row)
     return values
 
 
@@ -110,8 +110,9 @@ def _dates(words, missing, format=None):
     pandas = pandas_for("dates")
     found = words[~missing]
     if format is None:
-        written = [ISO.fullmatch(word) for word in found]
-        marks = [WRITTEN.fullmatch(word) for word in found]
+        different = found.unique()
+        written = [ISO.fullmatch(word) for word in different]
+        marks = [WRITTEN.fullmatch(word) for word in different]
         if all(written):
             formats = ["ISO8601"]
         elif all(marks):
@@ -184,7 +185,7 @@ def from_series(
         series.dtype
     ):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        return Column("number", _finite(values, values.tolist()), missing)
+        return Column("number", _finite(values, values), missing)
     if missing.all():
         return Column("number", np.full(len(series), np.nan), missing)
     if not types.is_string_dtype(series.dtype):
@@ -198,16 +199,16 @@ def _from_words(series, missing, kind, format):
     found = words[~missing].tolist()
     if kind == "number":
         row = int(np.argmax(~missing))
-        raise Misfit(f"{words.iloc[row]!r}, where numbers were", row)
+        raise Misfit(f"{shown([str(words.iloc[row])])}, where numbers were", row)
     if kind is None:
         odd = slip(found)
-        plain = [word for word in found if not is_missing(word)]
+        plain = [word for word in dict.fromkeys(found) if not is_missing(word)]
         if odd:
             rows = np.flatnonzero(~missing)
             raise Misfit(odd.text, int(rows[odd.row]))
         if plain and are_numbers(plain):
             raise Misfit(
-                f"numbers as texts such as {plain[0]!r}: convert them "
+                f"numbers as texts such as {shown(plain[:1])}: convert them "
                 "(pandas.to_numeric), or to a category where they are words"
             )
     if kind != "words":
@@ -228,7 +229,9 @@ def _inferred(series):
     if kind in ("date", "datetime", "datetime64"):
         return pandas.to_datetime(series, utc=True)
     found = sorted({type(value).__name__ for value in series.dropna()})
-    raise Misfit(f"values of several types or of one unknown here: {', '.join(found)}")
+    raise Misfit(
+        f"values of several types or of one unknown here: {', '.join(found[:5])}"
+    )
 
 
 def _words(series, missing):

@@ -4,13 +4,15 @@ with any later table.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .cells import shown
 from .columns import Column, Misfit, from_cells, from_series
-from .text import Text, shown
+from .text import Text
 
 MANY = 50  # words in a column; with more it is left out
 DISTINCT = 0.8  # of the rows have a word of their own: names
@@ -20,6 +22,7 @@ COUNTERS = re.compile(
 )
 IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:[iI][dD]|uuid|UUID|guid)|.*[a-z0-9]I[dD]")
 KINDS = ("number", "date", "words", "left out")
+FILLED = ("number", "date")
 ALLOWED = (None, "drop", "mean")
 QUOTE = "'"
 WAY_OUT = (
@@ -144,15 +147,18 @@ class TableEncoder:
     def _columns(self, table, names, entries):
         """Columns by name, typed; one ValueError for all that do not fit."""
         columns, wrong = {}, []
+        places = {name: place for place, name in enumerate(names_of(table))}
         for name in names:
             entry = entries[name] if entries else None
             if name in self.leave_out or (entry and entry.kind == "left out"):
                 continue
             try:
-                columns[name] = _typed(table, name, entry, name in self.words)
+                columns[name] = _typed(
+                    table, places[name], name, entry, name in self.words
+                )
             except Misfit as misfit:
                 place = "" if misfit.row is None else f", {place_of(table, misfit.row)}"
-                wrong.append(f"column {name!r}{place}: {misfit}")
+                wrong.append(f"column {shown([name])}{place}: {misfit}")
         if wrong:
             more = f"; and {len(wrong) - 2} more columns" if len(wrong) > 2 else ""
             hint = "correct it, or --words or --leave-out and its name"
@@ -206,7 +212,7 @@ class TableEncoder:
             try:
                 parts.append(_matrix(entry, columns[name]))
             except Misfit as misfit:
-                unknown.append(f"column {name!r} has {misfit}")
+                unknown.append(f"column {shown([name])} has {misfit}")
         if unknown:
             raise ValueError(
                 f"{'; '.join(unknown[:2])}, which the first table did not have"
@@ -305,6 +311,8 @@ class TableEncoder:
         names = [entry.name for entry in entries]
         sound = all(map(_sound, entries)) and any(entry.width for entry in entries)
         text = target is None or isinstance(target, str)
+        if encoder.missing == "mean":
+            sound &= all(e.fill is not None for e in entries if e.kind in FILLED)
         if not sound or not text or len({*names, target}) != len(names) + 1:
             raise ValueError("the table is not described by columns of different names")
         encoder.entries = tuple(entries)
@@ -324,7 +332,7 @@ def names_of(table: Any) -> list[str]:
     if isinstance(table, Text):
         return list(table.names)
     names = [str(name) for name in table.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"several columns have the same name: {shown(twice)}")
     return names
@@ -347,11 +355,10 @@ def _word(table: Any, name: str, row: int) -> str:
     cell = (
         table.columns[table.names.index(name)][row] if isinstance(table, Text) else ""
     )
-    return f" ({cell!r}: --words {name} if it is one)" if cell else ""
+    return f" ({cell!r}: --words if it is one)" if cell else ""
 
 
-def _typed(table: Any, name: str, entry: Entry | None, forced: bool) -> Column:
-    at = names_of(table).index(name)
+def _typed(table: Any, at: int, name: str, entry: Entry | None, forced: bool) -> Column:
     kind, format = (entry.kind, entry.format) if entry else (None, None)
     forced = entry.forced if entry else forced
     if not isinstance(table, Text):
@@ -384,8 +391,7 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
         return left_out(column.why)
     if column.kind == "number" and len(values) == n > 1 and not forced:
         labels = COUNTERS.fullmatch(name) or IDENTIFIER.fullmatch(name)
-        whole = (values == np.rint(values)).all()
-        if labels and whole and len(np.unique(values)) == n:
+        if labels and (values == np.rint(values)).all() and len(set(values)) == n:
             if (np.diff(values) == 1).all():
                 return left_out("counts the rows")
             return left_out(f"{n} different numbers in {n} rows")

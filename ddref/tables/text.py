@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .cells import COMMA, THOUSANDS, is_missing, is_number
+from .cells import COMMA, THOUSANDS, is_missing, is_number, shown
 
 DELIMITERS = ",;\t|"
 SAMPLE = 100  # records by which the delimiter is found
@@ -87,20 +87,6 @@ def read_text(
     lines = [line for _, line in rows]
     notes += _undo_commas(path, names, columns, lines, words, decimal_comma)
     return Text(str(path), tuple(names), tuple(columns), lines, tuple(notes))
-
-
-def shown(names: Sequence[str], length: int = 120) -> str:
-    """Names in quotes, as many as there is room for.
-
-    >>> shown(["a", "b"]), shown(["a"] * 9, 12)
-    ("'a', 'b'", "'a', 'a' and 7 more")
-    """
-    parts = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names]
-    count = len(parts)
-    while count > 1 and len(", ".join(parts[:count])) > length:
-        count -= 1
-    rest = f" and {len(parts) - count} more" if count < len(parts) else ""
-    return ", ".join(parts[:count]) + rest
 
 
 # ---------------------------------------------------------------------------- records
@@ -181,27 +167,39 @@ def _records(
 
 def _check_swallowed(path, rows, delimiter):
     """Refuse a cell in which whole rows are: two quotes, each of them not closed."""
-    usual = next((row for row, _ in rows[1:] if "\n" not in "".join(row)), None)
-    if usual is None:
+    torn = [(row, line) for row, line in rows if "\n" in "".join(row)]
+    whole = [row for row, _ in rows[1 : SAMPLE + 1] if "\n" not in "".join(row)]
+    if not torn or not whole:
         return
-    for row, line in rows:
+    columns = list(zip(*whole, strict=False))
+    numeric = [2 * sum(map(is_number, cells)) > len(cells) for cells in columns]
+    for row, line in torn:
         for place, cell in enumerate(row):
             ends = cell.count("\n")
-            if not ends or cell.count(delimiter) != ends * (len(usual) - 1):
+            if not ends or cell.count(delimiter) != ends * (len(columns) - 1):
                 continue
             text = delimiter.join([*row[:place], cell, *row[place + 1 :]])
             inner = [part.split(delimiter) for part in text.splitlines()]
-            if all(_alike(part, usual) for part in inner):
+            inner = inner[1:] if row is rows[0][0] else inner  # names are no numbers
+            if all(_are_samples(part, numeric) for part in inner):
                 raise ValueError(
                     f"{path}, line {line}: a quote is opened here and closed {ends} "
                     "lines below, with whole rows between; close it where the cell ends"
                 )
 
 
-def _alike(row: list[str], usual: list[str]) -> bool:
+def _are_samples(row: list[str], numeric: list[bool]) -> bool:
     """Whether numbers are where they usually are, and some are."""
-    kinds = [[is_number(cell.strip()) for cell in cells] for cells in (row, usual)]
-    return kinds[0] == kinds[1] and any(kinds[1])
+    there = [
+        (is_number(cell.strip()), usual)
+        for cell, usual in zip(row, numeric, strict=False)
+        if not is_missing(cell.strip())
+    ]
+    return (
+        len(row) == len(numeric)
+        and (True, True) in there
+        and all(found == usual for found, usual in there)
+    )
 
 
 def _check_widths(path, names, rows):
@@ -325,12 +323,12 @@ def _undo_commas(path, names, columns, lines, words, decimal_comma):
     if not with_commas:
         return []
     name, _, ((row, cell), *_) = with_commas[0]
-    place = f"{path}, line {lines[row]}, column {name!r}: {cell!r}"
+    place = f"{path}, line {lines[row]}, column {shown([name])}: {shown([cell])}"
     if points:
         row, point = points[0]
         raise ValueError(
-            f"{place} has a comma, and line {lines[row]} {point!r} a point: write all "
-            "numbers with points, and without separators of thousands"
+            f"{place} has a comma, and line {lines[row]} {shown([point])} a point: "
+            "write all numbers with points, and without separators of thousands"
         )
     every = [cell for _, _, commas in with_commas for _, cell in commas]
     if not decimal_comma and all(map(THOUSANDS.fullmatch, every)):
