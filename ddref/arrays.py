@@ -33,6 +33,7 @@ def check_arrays(**arrays: Array | None) -> Any:
     or ValueError with the name of the array.
     """
     arrays = {name: A for name, A in arrays.items() if A is not None}
+    check_dense(**arrays)
     try:
         xp = array_namespace(*arrays.values())
     except TypeError as error:
@@ -71,6 +72,26 @@ def check_arrays(**arrays: Array | None) -> Any:
     if len(set(devices)) > 1:
         raise ValueError(f"{names} are on different devices: {', '.join(devices)}")
     return xp
+
+
+def check_dense(**arrays: Any) -> None:
+    """Refuse by name what is no plain dense array, whatever its numbers: a mask would
+    be ignored, ``*`` of a matrix is another product, others have no values to compute.
+    """
+    for name, A in arrays.items():
+        kinds = {kind.__name__ for kind in type(A).__mro__}
+        layout = str(getattr(A, "layout", "torch.strided")).removeprefix("torch.")
+        odd = {
+            "masked: fill its gaps, or leave these rows out": "MaskedArray" in kinds,
+            "a np.matrix: pass np.asarray(...) of it": "matrix" in kinds,
+            "nested: pad it, or stack its parts": getattr(A, "is_nested", False),
+            f"{layout}: pass its to_dense()": layout != "strided",
+            "quantized: pass its dequantize()": getattr(A, "is_quantized", False),
+            "on the meta device, without values": getattr(A, "is_meta", False),
+        }
+        for what, found in odd.items():
+            if found:
+                raise TypeError(f"{name} is {what}")
 
 
 def check_shapes(**arrays: tuple[Array | None, str]) -> None:
@@ -216,7 +237,8 @@ class ThinSVD(NamedTuple):
         With ``alpha = (A A^T + lam I)^-1 Y`` and R the part of Y that no model
         explains, changes E of A and F of Y move W by up to ``||F|| gain + ||E|| (gain
         ||W|| + ||alpha|| + ||R|| / (s^2 + lam))``: s the smallest singular value, 0 at
-        ``lam > 0`` where the rows leave a direction out.
+        ``lam > 0`` where the rows leave a direction out. Where they leave none, alpha
+        counts like R, as ``lam alpha``.
         """
         if self.rank == 0:
             return 0.0
@@ -228,7 +250,10 @@ class ThinSVD(NamedTuple):
         R = norm(Y - self.U @ UtY) if self.rank < m else 0.0
         least = 0.0 if lam and self.rank < p else number(self.s[-1])
         least = math.hypot(least, math.sqrt(lam))
-        per_feature = gain * norm(W) + norm(W / self.s[:, None]) + R / least / least
+        inside = norm(W / self.s[:, None])
+        if self.rank == p:
+            inside = lam * inside / least / least
+        per_feature = gain * norm(W) + inside + R / least / least
         moved = last_bits(self.s[:1] if rows is None else rows)
         return last_bits(Y if labels is None else labels) * gain + moved * per_feature
 

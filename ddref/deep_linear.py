@@ -19,6 +19,7 @@ from .arrays import (
     ThinSVD,
     check_arrays,
     check_count,
+    check_finite,
     check_lam,
     check_shapes,
     complement,
@@ -227,6 +228,7 @@ class _Reached(NamedTuple):
         the rounding of large terms that cancel in ``X T + b``.
         """
         Phi = X @ self.T if self.b is None else X @ self.T + self.b
+        check_finite(features=Phi)
         svd, reach = thin_svd(Phi), norm(X) * norm(self.T)
         reach += 0.0 if self.b is None else math.sqrt(X.shape[0]) * norm(self.b)
         if svd.rank == 0:

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from .arrays import (
     Array,
     check_arrays,
+    check_finite,
     check_lam,
     check_shapes,
     eps_of,
@@ -107,6 +108,7 @@ def least_squares(
         C = C + _towards_predictions(svd.Vh, svd.outside(W), G)
     miss = svd.Vh.mT @ C - W
     Y_S = svd.U @ (C * svd.damped(lam_S)[:, None])
+    check_finite(labels=Y_S)
     return LabelFit(Y_S, relative(miss, W), _predictions_missed(miss, W, G))
 
 
@@ -128,6 +130,7 @@ def _predictions_missed(miss: Array, W: Array, G: Array | None) -> float | None:
     """``||Phi miss|| / ||Phi W||`` from ``G = Phi^T Phi``, None without G."""
     if G is None:
         return None
+    G = G / (norm(G) or 1.0)  # its size cancels, and may overflow
     return _energy(miss, G) / (_energy(W, G) or 1.0)
 
 

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace, device
 from .arrays import (
     Array,
     check_arrays,
+    check_dense,
     check_lam,
     check_shapes,
     norm,
@@ -85,6 +86,7 @@ def relative_error(A: Array, B: Array) -> float:
     >>> relative_error(np.array([[2.2]]), np.array([[2.0]])) < 0.1 + 1e-12
     True
     """
+    check_dense(A=A, B=B)
     if not (hasattr(A, "shape") and hasattr(B, "shape")):
         kinds = f"{type(A).__name__} and {type(B).__name__}"
         raise TypeError(f"A and B must be NumPy or PyTorch arrays, got {kinds}")

@@ -16,6 +16,7 @@ from .arrays import (
     Array,
     ThinSVD,
     check_arrays,
+    check_kept,
     check_lam,
     check_shapes,
     complement,
@@ -210,6 +211,7 @@ def nearest_given_labels(
     _, U, s, V = truncated(Phi_0, svd.U)
     Phi_S = fitted + (U * s) @ V.mT
     _check_determined(Phi_S, svd.U @ (svd.U.mT @ W), svd.rank, limit)
+    check_kept(W, thin_svd(Phi_S).rounding(Y_S), Phi_S)
     return Phi_S
 
 

@@ -366,7 +366,7 @@ def _by_size(G: Array, B: Array, rtol: float, rounding: float) -> Spectrum:
         )
     w, cut, first = _above_rounding(w, rtol)
     VtB = V.mT @ B
-    explained = xp.sum(VtB[first:, :] ** 2, axis=1) / w[first:]
+    explained = xp.sum((VtB[first:, :] / xp.sqrt(w[first:])[:, None]) ** 2, axis=1)
     squares = xp.concat([xp.zeros_like(w[:first]), explained])
     # above the smallest eigenvalue kept the others are harmless, and may be signal
     least = number(w[min(first, w.shape[0] - 1)]) if first else 0.0

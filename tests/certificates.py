@@ -176,7 +176,9 @@ def error_and_conditioning(Phi, Y, lam, W_S, W):
     error, kappa = oracle.error(W_S, W), oracle.conditioning(Phi, Y, lam, W_S)
     if not np.any(W):
         s, unit = oracle.singular_values(Phi)
-        return float(oracle.norm(W_S) * s[0] * unit / (oracle.norm(oracle.exact(Y)) or 1)), 1.0
+        kept = s[s > max(Phi.shape) * float(np.finfo(Phi.dtype).eps) * s[0]]
+        condition = float(s[0] / kept[-1]) if len(kept) else 1.0
+        return float(oracle.norm(W_S) * s[0] * unit / (oracle.norm(oracle.exact(Y)) or 1)), condition
     return error, kappa * max(1.0, 1 - error if error < 1 else 1 + error)
 
 
@@ -459,6 +461,8 @@ def _(draw):
         draw.tame = False
     if not condition_is_mild(draw, W) or not np.all(np.isfinite(Phi_0)):
         draw.tame = False
+    if not np.max(np.abs(b)) < 1e2 * float(np.max(np.abs(W))) * float(np.max(np.abs(Phi_0))):
+        draw.tame = False  # predictions are rounded beside b
     lam = draw.lam(Phi_0)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -597,7 +601,8 @@ def _(draw):
         warnings.simplefilter("always")
         found = deep_linear.points(W, T, b, m=m, near=near, Y_S=Y, lam_S=lam)
     refuse_numpy(said)
-    judge_inputs(draw, found.X_S, found.Y_S, found.lam_S, T, b, W, lost_of(W, True))
+    outside = 2 * max(1e-10, max(W.shape) * draw.eps)  # of the row space: its rtol
+    judge_inputs(draw, found.X_S, found.Y_S, found.lam_S, T, b, W, lost_of(W, True) + outside)
 
 
 def judge_inputs(draw, X, Y, lam, T, b, W, lost):
@@ -619,6 +624,8 @@ def _(draw):
     c = draw.matrix(1, draw.p)[0] if draw.chance(0.4) else None
     W = draw.model()
     b = draw.matrix(1, draw.k) if draw.chance(0.4) else False
+    if b is not False and not np.max(np.abs(b)) < 1e2 * np.max(np.abs(W)):
+        draw.tame = False  # predictions are rounded beside b
     near = draw.matrix(draw.m, d) if draw.chance(0.4) else None
     Y = labels_drawn(draw, W, draw.m) if b is False and draw.chance(0.3) else None
     if near is not None or Y is not None or not condition_is_mild(draw, W, A, A):
@@ -696,7 +703,7 @@ def judge_sums(draw, Phi, Y, lam, train):
     errors = []
     for W_S in oracle.models(Phi.astype(float), Y.astype(float), lam):
         error = oracle.error(W_S, W) if np.any(W) else float(oracle.norm(W_S) > 0)
-        errors.append((error, BOUND * 2.0**-52 * squared))
+        errors.append((error, BOUND * len(W) * 2.0**-52 * squared))
     if errors[0][1] > USELESS:
         return  # rows that are dependent look the same in their sums
     if not any(error <= bound for error, bound in errors):

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import json
 import os
 import re
 import subprocess
@@ -19,30 +20,43 @@ INSIDE = {"datasets.samples.fashion_sample", "maps.written.restore"}
 
 # -- every public function, alone
 
+# One Python for all of them, in which nothing of the package is there, and first nothing but NumPy.
 RUN = """
-import doctest, importlib, sys, traceback
+import doctest, importlib, json, sys, traceback
 
 class Absent:
+    names = ()
+
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent!r}:
+        if name.partition(".")[0] in self.names:
             raise ImportError(f"{{name}} is not here")
 
-sys.meta_path.insert(0, Absent())
+absent, failed = Absent(), {{}}
+sys.meta_path.insert(0, absent)
 sys.path.insert(0, {folder!r})
-failed = []
-for module, name in {modules!r}:
-    try:
-        copied = importlib.import_module(module)
-        runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-        for test in doctest.DocTestFinder().find(getattr(copied, name), name, copied):
-            runner.run(test)
-        if runner.summarize(verbose=False).failed:
-            failed.append(module)
-    except Exception:
-        traceback.print_exc()
-        failed.append(module)
-print("failed:", failed)
+for stage, names, modules in {stages!r}:
+    absent.names, failed[stage] = names, []
+    for module, name in modules:
+        try:
+            copied = importlib.import_module(module)
+            runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+            for test in doctest.DocTestFinder().find(getattr(copied, name), name, copied):
+                runner.run(test)
+            if runner.summarize(verbose=False).failed:
+                failed[stage].append(module)
+        except Exception:
+            traceback.print_exc(file=sys.stdout)
+            failed[stage].append(module)
+    failed[stage] += {{module.partition(".")[0] for module in sys.modules}} & set(names)
+print("failed:", json.dumps(failed))
 """
+ABSENT = {
+    "NumPy alone": ["ddref", "torch", "sklearn", "array_api_compat"],
+    "two files of your own": ["ddref", "torch", "sklearn"],
+    "algebra": ["ddref", "torch", "sklearn"],
+    "torch": ["ddref", "sklearn"],
+    "sklearn+torch": ["ddref"],
+}
 
 
 @functools.cache
@@ -58,51 +72,86 @@ def copies(numpy=False):
 
 
 @functools.cache
-def needs(text):
-    """The packages that a file imports, anywhere in it."""
-    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+def imported(part):
+    nodes = [node for node in ast.walk(ast.parse(part)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {getattr(node, "module", None) or node.names[0].name for node in nodes}
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names
 
 
-def run_alone(texts, folder, absent):
-    """Import each copy in one new Python without the package, run the examples of what was asked for."""
-    modules = []
-    for name, text in texts.items():
-        module = name.replace(".", "_")
-        (folder / f"{module}.py").write_text(text, encoding="utf-8")
-        modules.append((module, name.rpartition(".")[2]))
+def needs(text):
+    """The packages that a file imports, anywhere in it; each definition, which many copies have, is read once."""
+    return set().union(*map(imported, text.split("\n\n\n")))
+
+
+def runs_alone(stage):
+    """The texts of the functions that a stage runs, by their names."""
+    texts = {name: text for name, text in copies(stage == "NumPy alone")[0].items() if name not in INSIDE}
+    if stage == "NumPy alone":
+        return {name: text for name, text in texts.items() if needs(text) <= {"numpy"}}
+    heavy = set(stage.split("+")) & {"torch", "sklearn"}
+    return {name: text for name, text in texts.items() if needs(text) & {"torch", "sklearn"} == heavy}
+
+
+def in_two_files(folder):
+    """The ground and a file, where that imports nothing else of the package, in a package of one's own."""
+    texts = {}
+    for name in ("krr", "distill", "nearest"):
+        package = folder / f"my_{name}"
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        names = {"arrays", name} | {file.split(".")[1] for file, _ in copying.read(f"ddref.{name}").ours.values()}
+        for stem in names:
+            (package / f"{stem}.py").write_bytes((ROOT / "ddref" / f"{stem}.py").read_bytes())
+        public = [each for each in copying.read(f"ddref.{name}").here if each[0].islower()]
+        texts |= {f"two.{name}.{each}": f"from my_{name}.{name} import {each}\n" for each in public}
+    return texts
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """How many functions each stage has run, which of them failed, and what was printed."""
+    folder, stages = tmp_path_factory.mktemp("copies"), []
+    for stage, absent in ABSENT.items():
+        modules = []
+        texts = in_two_files(folder) if stage == "two files of your own" else runs_alone(stage)
+        for name, text in texts.items():
+            module = f"{name}_{stage}".replace(".", "_").replace(" ", "_").replace("+", "_")
+            (folder / f"{module}.py").write_text(text, encoding="utf-8")
+            modules.append((module, name.rpartition(".")[2]))
+        stages.append((stage, absent, modules))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    code = RUN.format(absent=set(absent), folder=str(folder), modules=modules)
-    command = [sys.executable, "-I", "-c", code]
+    command = [sys.executable, "-I", "-B", "-c", RUN.format(folder=str(folder), stages=stages)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.stdout.strip().endswith("failed: []"), done.stdout[-6000:] + done.stderr[-3000:]
+    said, _, failed = done.stdout.rpartition("failed: ")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return {stage: len(modules) for stage, _, modules in stages}, json.loads(failed), said
 
 
 def test_every_public_function_can_be_copied():
     assert copies()[1] == {}
 
 
-@pytest.mark.parametrize("heavy", [(), ("torch",), ("sklearn", "torch")], ids=lambda names: "+".join(names) or "algebra")
-def test_every_public_function_runs_alone(heavy, tmp_path):
+@pytest.mark.parametrize("stage", ABSENT)
+def test_every_public_function_runs_alone(ran, stage):
     """What needs PyTorch or scikit-learn has them; to all others they are not installed."""
-    known = {"torch", "sklearn"}
-    texts = {
-        name: text
-        for name, text in copies()[0].items()
-        if needs(text) & known == set(heavy) and name not in INSIDE
-    }
-    assert texts or heavy == ("sklearn", "torch")
-    run_alone(texts, tmp_path, {"ddref", *known} - set(heavy))
+    number, failed, said = ran
+    assert number[stage] >= {"sklearn+torch": 0, "two files of your own": 15}.get(stage, 30)
+    assert failed[stage] == [], said[-6000:]
 
 
-def test_the_algebra_runs_with_numpy_alone(tmp_path):
-    texts, refused = copies(numpy=True)
-    texts = {name: text for name, text in texts.items() if needs(text) <= {"numpy"} and name not in INSIDE}
-    assert {"krr.fit", "distill.labels", "nearest.nearest"} <= texts.keys()
-    plain = copies()[0]
+def test_the_algebra_needs_numpy_alone():
+    refused, plain = copies(numpy=True)[1], copies()[0]
+    assert {"krr.fit", "distill.labels", "nearest.nearest"} <= runs_alone("NumPy alone").keys()
     assert [name for name in refused if name in plain and needs(plain[name]) <= {"numpy", "array_api_compat"}] == []
-    run_alone(texts, tmp_path, {"ddref", "torch", "sklearn", "array_api_compat"})
+
+
+def test_what_a_stage_must_not_have_and_what_fails_in_it_is_named(tmp_path):
+    (tmp_path / "bad.py").write_text('def f():\n    """\n    >>> 1\n    2\n    """\n')
+    (tmp_path / "wants.py").write_text("import json.tool, array_api_compat\n")
+    stages = [("one", ["array_api_compat"], [("bad", "f"), ("wants", "f")]), ("two", ["json"], [])]
+    command = [sys.executable, "-I", "-c", RUN.format(folder=str(tmp_path), stages=stages)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.endswith('failed: {"one": ["bad", "wants"], "two": ["json"]}\n'), done.stdout
 
 
 def test_a_copy_uses_no_name_that_it_does_not_define(tmp_path):
@@ -118,20 +167,6 @@ def test_a_copy_imports_nothing_of_the_package():
     for name, text in copies()[0].items():
         assert "ddref" not in needs(text), name
         assert not re.search(r"^\s*from \.", text, re.MULTILINE), name
-
-
-@pytest.mark.parametrize("name", ["krr", "distill", "nearest"])
-def test_two_files_in_a_package_of_your_own_are_enough(name, tmp_path):
-    """The ground and the file you want, where the file imports nothing else of the package."""
-    package = tmp_path / "mine"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    names = {"arrays", name} | {file.split(".")[1] for file, _ in copying.read(f"ddref.{name}").ours.values()}
-    for stem in names:
-        (package / f"{stem}.py").write_bytes((ROOT / "ddref" / f"{stem}.py").read_bytes())
-    public = [node for node in copying.read(f"ddref.{name}").here if not node.startswith("_")]
-    texts = {f"{name}.{each}": f"from mine.{name} import {each}\n" for each in public if each[0].islower()}
-    run_alone(texts, tmp_path, {"ddref", "torch", "sklearn"})
 
 
 # -- what a file looks like

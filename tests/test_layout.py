@@ -92,6 +92,7 @@ def labels(text):
 # -- what stands on what
 
 
+@functools.cache
 def sources(root=ROOT):
     """The files of the package, as a dictionary of their syntax trees by path below ddref/."""
     return {

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from io import StringIO
 
 import pytest
@@ -62,7 +62,8 @@ def report(tmp_path_factory):
         (root / f"{name}.html").write_text(text, encoding="utf-8")
 
     printed = StringIO()
-    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch, pages_check.opened_browser() as browser:
+        patch.setattr(pages_check, "opened_browser", lambda: nullcontext(browser))  # one for both times
         pages_check.main([str(root), "--only", "good", "--screenshots", str(root / "shots")])
         patch.setattr(pages_check, "VIEWPORTS", {"phone": pages_check.VIEWPORTS["phone"]})  # half the time
         status = pages_check.main([str(root)])

@@ -10,6 +10,7 @@ Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails
 """
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -214,6 +215,15 @@ def find_browser():
     return browser
 
 
+@contextlib.contextmanager
+def opened_browser():
+    with sync_playwright() as playwright:
+        options = {"args": ["--no-sandbox", "--disable-dev-shm-usage"]}
+        browser = playwright.chromium.launch(executable_path=find_browser(), **options)
+        yield browser
+        browser.close()
+
+
 def open_window(browser, size, root):
     """A page of one size that may read files below `root` and nothing else; what it complains of goes to
     the list that comes with it."""
@@ -269,10 +279,7 @@ def main(arguments=None):
         options.screenshots.mkdir(parents=True, exist_ok=True)
 
     failed = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with opened_browser() as browser:
         windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
         for path in chosen:
             label = str(path.relative_to(root))
@@ -283,7 +290,6 @@ def main(arguments=None):
                 found += [f"{view}: {fault}" for fault in look(window, path, screenshot)]
             failed += bool(found)
             print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
-        browser.close()
     seconds = time.perf_counter() - start
     print(f"{len(chosen) - failed} of {len(chosen)} pages passed, {failed} failed, in {seconds:.0f} s")
     return 1 if failed else 0

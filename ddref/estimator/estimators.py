@@ -46,7 +46,7 @@ from .frozen import (
     solved,
 )
 from .images import Images, displayed
-from .points import copies, noise, samples_to_start_from, some_rows
+from .points import copies, noise, plain_rows, samples_to_start_from, some_rows
 from .sparse import SparseTraining
 from .training import Training, by_validation, trained
 from .weights import (
@@ -269,7 +269,7 @@ class Distiller(BaseEstimator):
         """The numbers of a data frame, and in `table_` how they are made; or X."""
         self.table_ = None
         if not is_frame(X):
-            return X
+            return plain_rows(X)
         X = as_frame(X)
         encoder = TableEncoder(missing=self.missing).fit(X)
         unnamed = not any(isinstance(name, str) for name in X.columns)
@@ -289,6 +289,7 @@ class Distiller(BaseEstimator):
 
     def _later_matrix(self, X):
         """Rows to predict: of a data frame by its names, or as the points are."""
+        X = plain_rows(X)
         if self.table_ is None:
             kinds = False if self._dense_for() else "csr"
             return validate_data(
@@ -424,7 +425,7 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            X,
+            plain_rows(X),
             y,
             reset=added is None,
             dtype=np.float64,
@@ -1012,8 +1013,10 @@ class Distiller(BaseEstimator):
 
 def _with_shared_sections(estimator):
     """Parameters and attributes of both estimators in the help of each."""
-    shared = inspect.cleandoc(Distiller.__doc__)
+    shared = inspect.cleandoc(Distiller.__doc__ or "")
     between = {"Parameters": "Attributes", "Attributes": "Raises"}
+    if not all(f"{title}\n---" in shared for title in between):
+        return estimator  # a copy, or Python without docstrings
     own = inspect.cleandoc(estimator.__doc__)
     for title, following in between.items():
         begin = shared.index(f"{title}\n---")

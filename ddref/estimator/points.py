@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import check_dense
 from .weights import column_deviations, column_means
 
 SOME = 8192  # rows on which predictions are compared on the way
@@ -98,3 +99,15 @@ def noise(
         size = np.sqrt(np.mean(scale**2 + (mean - mean.mean()) ** 2))  # of all values
         scale = np.maximum(scale, 1e-3 * (size or 1.0))
     return mean + scale * rng.standard_normal((m, len(mean)))
+
+
+def plain_rows(X: Any) -> Any:
+    """Rows as they are; a tensor as an array of NumPy, without its gradient; what is no
+    plain dense array refused by name.
+    """
+    if hasattr(X, "toarray"):
+        return X  # of scipy.sparse
+    check_dense(X=X)
+    if not hasattr(X, "detach"):
+        return X
+    return X.detach().resolve_conj().resolve_neg().cpu().numpy()

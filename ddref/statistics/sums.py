@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
-from ..arrays import Array, check_arrays, check_count, check_lam, number
+from ..arrays import Array, check_arrays, check_count, check_dense, check_lam, number
 from ..npz import load_npz, save_npz
 from ..spectrum import Spectrum, check_lams, from_gram, gcv, leave_one_out, models
 from ..spectrum import solve as solve_sums
@@ -591,7 +591,7 @@ class Statistics:
                 "has it too)"
             )
         A = A.detach() if keeper.startswith("torch") else A
-        return A.numpy() if keeper == "torch cpu" else A
+        return A.resolve_neg().numpy() if keeper == "torch cpu" else A
 
     def _in_library(self, A: Array, copied: bool = False) -> Array:
         """An inside array in the library of the batches."""
@@ -741,6 +741,7 @@ def check_batch(
     """Refuse what cannot be a batch of `p` features and `k` targets (None: any); values
     are not looked at.
     """
+    check_dense(Phi=Phi, Y=Y)
     for name, A, letter, columns in (("Phi", Phi, "p", p), ("Y", Y, "k", k)):
         if getattr(A, "ndim", None) != 2 or 0 in A.shape:
             check_arrays(**{name: A})  # refuses it by name
