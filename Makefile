@@ -5,7 +5,7 @@ PY      = $(VENV)/bin/python
 STAMP   = $(VENV)/.installed-from
 OLDEST ?= .venv-oldest
 # Tests of the book and its tools, which are built with the pinned versions only.
-BOOK_TESTS = test_book_extension.py test_ci.py test_exercises.py test_layout.py test_notebooks.py test_pages_check.py \
+BOOK_TESTS = test_book_extension.py test_ci.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_pages_check.py \
     test_results.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
@@ -17,7 +17,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-oldest fuzz pages-check lab results clean
+.PHONY: help book test test-all test-oldest fuzz pages-check lab results mutants clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -63,6 +63,9 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_scaling
 	$(PY) -m tools.results_tables
 	$(PY) -m tools.results_your_data
+
+mutants: $(STAMP) ## change thresholds and guards one by one and see whether a test fails (SAMPLE=0: all)
+	$(PY) tools/mutants.py --sample $(or $(SAMPLE),120)
 
 clean: ## remove the built book and the caches (not .venv, .venv-oldest)
 	rm -rf _build .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -346,3 +346,123 @@ def test_a_kernel_matrix_without_a_gap_is_solved_with_a_word(rng):
         warnings.simplefilter("error")  # null directions of few features, and a lam that outweighs rounding
         krr.fit_dual((1 + x @ x.T) ** 2, rng.normal(size=(40, 1)), 0.0)
         krr.fit_dual(K, rng.normal(size=(40, 1)), 1e-6)
+
+
+# ------------------------------------------------------ thresholds, from both sides of each
+
+
+def watched(monkeypatch, *names):
+    """The names of the helpers of `krr` that are called from here on, in order."""
+    called = []
+    for name in names:
+        plain = getattr(krr, name)
+        monkeypatch.setattr(krr, name, lambda *given, name=name, plain=plain: called.append(name) or plain(*given))
+    return called
+
+
+@pytest.mark.parametrize("shape, way", [((6, 3), "_primal"), ((3, 3), "_primal"), ((3, 6), "_dual")])
+def test_an_svd_is_taken_where_it_is_affordable_or_lam_is_zero(rng, monkeypatch, shape, way):
+    Phi, Y = rng.normal(size=shape), rng.normal(size=(shape[0], 1))
+    called = watched(monkeypatch, "_from_data", "_primal", "_dual")
+    for entries, lam, expected in ((18, 1.0, "_from_data"), (17, 1.0, way), (0, 0.0, "_from_data")):
+        monkeypatch.setattr(krr, "SMALL", entries if Phi.size == 18 else entries - 18 + Phi.size)
+        called.clear()
+        assert error(krr.fit(Phi, Y, lam), np.linalg.pinv(Phi) @ Y if lam == 0 else naive_primal(Phi, Y, lam)) < 1e-12
+        assert called == [expected]
+
+
+def test_at_lam_above_zero_nothing_is_cut_but_what_rtol_asks_for():
+    Phi = np.diag([1.0, 1e-17])
+    assert krr.regularized_pinv(Phi, 0.0)[1, 1] == 0.0
+    assert krr.regularized_pinv(Phi, 1e-34)[1, 1] == pytest.approx(5e16)
+    assert krr.regularized_pinv(Phi, 1e-34, rtol=1e-10)[1, 1] == 0.0
+    assert krr.regularized_pinv(Phi, 0.0, rtol=1e-20)[1, 1] == pytest.approx(1e17)
+
+
+@pytest.mark.parametrize("dtype, bits", [("float64", 26), ("float32", 11.5)])
+def test_columns_are_scaled_where_their_sizes_differ_by_more_than_an_svd_keeps(monkeypatch, dtype, bits):
+    called = watched(monkeypatch, "_from_scaled_columns")
+    for size, lam, rtol, scaled in (
+        (1.01 * 2.0**-bits, 1e-30, None, False),
+        (0.99 * 2.0**-bits, 1e-30, None, True),
+        (0.99 * 2.0**-bits, 2 * 2.0 ** (-2 * bits), None, False),  # lam makes them alike
+        (0.99 * 2.0**-bits, 0.0, None, False),
+        (0.99 * 2.0**-bits, 1e-30, 0.0, False),
+    ):
+        called.clear()
+        Phi = np.diag([1.0, size]).astype(dtype)
+        W = krr.fit(Phi, np.ones((2, 1), dtype=dtype), lam, rtol=rtol)
+        assert bool(called) is scaled and W[1, 0] == pytest.approx(size / (size**2 + lam), rel=1e-5)
+
+
+def test_a_gram_matrix_serves_down_to_the_rounding_of_its_eigenvalues(rng, monkeypatch):
+    Phi = conditioned(rng, 9, 3, condition=10)
+    for A, way, size in ((Phi, "_primal", 3), (Phi.T.copy(), "_dual", 3)):
+        G = A.T @ A if way == "_primal" else A @ A.T
+        rounding = size * EPS * np.trace(G)
+        monkeypatch.setattr(krr, "SMALL", 0)
+        called = watched(monkeypatch, "solve_definite", "from_gram", "_from_data")
+        Y = rng.normal(size=(len(A), 1))
+        for lam, expected in ((1.01 * rounding, "solve_definite"), (0.99 * rounding, None)):
+            called.clear()
+            assert error(A @ krr.fit(A, Y, lam), A @ np.linalg.pinv(A) @ Y) < 1e-9
+            other = "from_gram" if way == "_primal" else "_from_data"
+            assert called == [expected or other]
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("p, factor, blurred", [(25, 0.5e6, False), (26, 0.9e6, True), (26, 1.1e6, False)])
+def test_of_more_than_25_columns_the_data_are_asked_below_a_million_cutoffs(rng, monkeypatch, p, factor, blurred):
+    Phi = conditioned(rng, 40, p, condition=10)
+    Phi[:, 0] *= 1e9
+    Y = rng.normal(size=(40, 1))
+    spectrum = krr.from_gram(*krr.gram(Phi, Y))
+    lam = factor * spectrum.cut
+    assert 0 < lam
+    monkeypatch.setattr(krr, "SMALL", 0)
+    monkeypatch.setattr(krr, "eigenvalue_rounding", lambda G: np.inf)
+    called = watched(monkeypatch, "_from_data")
+    krr.fit(Phi, Y, lam)
+    assert bool(called) is blurred
+
+
+def test_dual_coefficients_are_solved_for_above_rounding_and_of_least_norm_below(monkeypatch):
+    K = np.diag([1.0, 0.5])
+    called = watched(monkeypatch, "solve_definite", "_least_norm")
+    for lam in (1.01 * 3 * EPS, 3 * EPS, 0.99 * 3 * EPS):  # 2 eps times a trace of 1.5
+        krr.fit_dual(K, np.ones((2, 1)), lam)
+    assert called == ["solve_definite", "_least_norm", "_least_norm"]
+
+
+def test_eigenvalues_of_a_kernel_matrix_are_kept_above_n_eps_and_a_gap_of_ten_is_one():
+    Y = np.ones((3, 1))
+    for below, above, gap in ((2.9, 3.1, False), (2.9, 28.0, False), (2.9, 30.0, True), (0.0, 3.1, True), (0.3, 3.1, True)):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            alpha = krr.fit_dual(np.diag([1.0, above * EPS, below * EPS]), Y, 0.0)
+        assert bool(said) is not gap
+        assert alpha[:, 0] == pytest.approx([1.0, 1 / (above * EPS), 0.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert krr.fit_dual(np.eye(2), np.ones((2, 1)), 0.0).tolist() == [[1.0], [1.0]]  # nothing is cut
+        assert krr.fit_dual(np.zeros((2, 2)), np.ones((2, 1)), 0.0).tolist() == [[0.0], [0.0]]
+
+
+def test_an_indefinite_or_asymmetric_kernel_matrix_is_refused_a_hundred_roundings_on():
+    limit, Y = 200 * EPS, np.ones((2, 1))
+    for off, refused in ((0.9, False), (1.1, True)):
+        for K, message in ((np.diag([1.0, -off * limit]), "positive"), (np.eye(2) + [[0, off * limit], [0, 0]], "symmetric")):
+            if refused:
+                with pytest.raises(ValueError, match=f"not {message}"):
+                    krr.fit_dual(K, Y, 0.0)
+            else:
+                krr.fit_dual(K, Y, 0.0)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 5])
+def test_float32_rows_are_summed_in_chunks_of_any_size(rng, chunk):
+    Phi, Y = rng.normal(size=(4, 2)).astype("float32"), rng.normal(size=(4, 1)).astype("float32")
+    G, B = krr.gram(Phi, Y, chunk=chunk)
+    assert G.dtype == B.dtype == np.float64
+    assert error(G, Phi.T.astype(float) @ Phi) < 1e-15 and error(B, Phi.T.astype(float) @ Y) < 1e-15
+    assert krr.gram(Phi, chunk=chunk)[1] is None is krr.gram(Phi.astype(float))[1]

@@ -257,3 +257,176 @@ def test_gradients_flow_through_models_and_end_at_ties():
 def test_bad_input_is_refused_by_name(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+# ------------------------------------------------------ thresholds, from both sides of each
+
+
+EPS = 2.0**-52
+
+
+def by_hand(w=(1.0,), n=1.0, dof=0, rest=0.0, rounding=0.0, cut=0.0, least=0.0, lost="", squares=None, VtB=None):
+    """A spectrum with these values, of as many features."""
+    q = len(w)
+    squares = np.ones(q) if squares is None else np.array(squares)
+    VtB = np.ones((q, 1)) if VtB is None else np.array(VtB)
+    return spectrum.Spectrum(np.array(w), np.eye(q), VtB, squares, rest, n, dof, cut, least, rounding, lost)
+
+
+def turned(w, seed=0):
+    """(Q diag(w) Q^T, Q) with columns of alike sizes."""
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(w), len(w))))[0]
+    G = (Q * np.array(w)) @ Q.T
+    return (G + G.T) / 2, Q
+
+
+def test_a_score_is_defined_above_a_thousand_roundings_of_freedom():
+    for lam, defined in ((1.0, False), (0.99, False), (1.01, True)):  # the freedom left is lam / (1 + lam)
+        found = by_hand(rounding=0.5e-3)
+        (score,) = spectrum.gcv(found, [lam])
+        assert np.isfinite(score) == defined
+        (score,) = spectrum.leave_one_out(found, [lam], [(np.ones((1, 1)), np.ones((1, 1)))])
+        assert np.isfinite(score) == defined
+    found = by_hand(n=100.0, dof=1, w=(1.0, 1e-3), rounding=0.97e-3)  # the freedom of 100 samples, less dof and 2
+    assert np.isfinite(spectrum.gcv(found, [0.0])).tolist() == [False] == [98 - 1 > 97.1]
+    assert np.isfinite(spectrum.gcv(by_hand(n=100.0, dof=1, w=(1.0, 1e-3), rounding=0.969e-3), [0.0])).tolist() == [True]
+
+
+def test_gcv_by_hand_where_squares_are_known_and_where_not():
+    for squares, gone in (([4.0, 0.0], 0.0), ([4.0, 1.0], None)):
+        found = by_hand((2.0, 1.0), n=7.0, rest=3.0, squares=squares, VtB=[[8**0.5], [1.0]])
+        left = np.array([1 / 3, 0.5])  # lam / (w + lam)
+        loss = squares * left**2
+        if gone is not None:
+            loss[1] -= 0.5 * 1.5  # what a direction of unknown squares takes from the rest
+        expected = 7 * max(3 + loss.sum(), 0.0) / (7 - 2 + left.sum()) ** 2
+        assert spectrum.gcv(found, [1.0]) == [pytest.approx(expected, rel=1e-14)]
+    found = by_hand((1.0,), n=7.0, rest=0.1, squares=[0.0], VtB=[[5.0]])
+    assert spectrum.gcv(found, [1.0]) == [0.0]  # never below zero
+
+
+def test_each_sample_takes_the_share_of_the_intercept_or_its_own():
+    found = by_hand((1.0,), n=2.0, dof=1)  # at lam = 3 the model is 1/4, as is the leverage of the first sample
+    Phi, Y, lams = np.array([[1.0], [0.0]]), np.array([[3.0], [0.0]]), [3.0]
+    assert spectrum.leave_one_out(found, lams, [(Phi, Y)]) == [pytest.approx((2.75 / (1 - 0.5 - 0.25)) ** 2 / 2)]
+    own = [(Phi, Y, np.array([0.125, 0.0]))]
+    assert spectrum.leave_one_out(found, lams, own) == [pytest.approx((2.75 / (1 - 0.125 - 0.25)) ** 2 / 2)]
+
+
+def test_below_the_least_lam_what_lies_under_the_cutoff_is_left_out():
+    found = by_hand((1e-20, 1e-9, 1.0), cut=1e-9, least=1e-6)
+    assert spectrum.gains(found, [0.0])[0].tolist() == [0, 0, 1]
+    assert spectrum.gains(found, [0.9e-6])[0][:2].tolist() == [0, 0]
+    assert spectrum.gains(found, [1e-6])[0][:2] == pytest.approx([1e6, 1 / (1e-9 + 1e-6)])
+    assert spectrum.gains(by_hand((0.0, 1.0)), [0.0])[0].tolist() == [0, 1]
+    assert spectrum.gains(by_hand((0.0, 1.0)), [0.5])[0].tolist() == [2, 1 / 1.5]
+
+
+def test_lost_directions_are_named_below_the_least_lam_alone():
+    found = by_hand((1e-20, 1.0), cut=1e-9, least=1e-6, lost="something is lost")
+    for lams, said in (([1e-6], False), ([1.0, 0.99e-6], True), ([0.0], True)):
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            spectrum.models(found, lams)
+        assert bool(heard) is said
+        assert not said or ("lam >= 1e-06" in str(heard[0].message) and heard[0].filename == __file__)
+    with pytest.warns(UserWarning, match="or use lam > 0"):
+        spectrum.models(found._replace(least=5e-324), [0.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectrum.models(found._replace(lost=""), [0.0])
+        spectrum.models(by_hand((0.0,), cut=0.0, least=1.0), [0.0])  # zero features: W = 0
+    with pytest.raises(ValueError, match="every eigenvalue of G lies below the cutoff 1,? *"):
+        spectrum.models(by_hand((0.5, 1.0), cut=1.0, least=1.0), [0.0])
+
+
+def test_an_eigenvalue_below_zero_may_be_rounding_and_no_more():
+    for off, refused in ((0.9, False), (1.1, True)):
+        G, _ = turned([-off * 1e-6, 0.5, 1.0])
+        if refused:
+            with pytest.raises(ValueError, match="G is not positive semi-definite"):
+                spectrum.from_gram(G, np.ones((3, 1)), rounding=1e-6)
+        else:
+            found = spectrum.from_gram(G, np.ones((3, 1)), rounding=1e-6)
+            assert found.w[0] == 0 and found.rounding == 1e-6
+    with pytest.raises(ValueError, match="smallest eigenvalue is -1"):
+        spectrum.from_gram(-np.eye(2), np.ones((2, 1)), rounding=0.5)
+
+
+def test_the_cutoff_is_rtol_of_the_largest_or_four_times_the_smallest_below_zero():
+    for w, kept in (
+        ([-1e-7, 3.9e-7, 0.5, 1.0], 2),
+        ([-1e-7, 4.1e-7, 0.5, 1.0], 3),
+        ([0.9e-8, 0.3, 0.5, 1.0], 3),
+        ([1.1e-8, 0.3, 0.5, 1.0], 4),
+    ):
+        G, Q = turned(w)
+        found = spectrum.from_gram(G, G @ np.ones((4, 1)), rtol=1e-8, rounding=1e-6)
+        assert int((found.w > found.cut).sum()) == kept
+        assert found.least == (pytest.approx(w[4 - kept], rel=1e-6) if kept < 4 else 0.0)
+        assert found.cut == pytest.approx(max(1e-8, -4 * w[0]), rel=1e-6)
+        squares = (Q.T @ G @ np.ones((4, 1)))[:, 0] ** 2 / np.array(w)
+        assert found.squares == pytest.approx(np.where(np.arange(4) < 4 - kept, 0, squares), rel=1e-4)
+    assert spectrum.from_gram(np.eye(4), np.ones((4, 1))).cut == 4 * EPS == spectrum.from_gram(np.eye(4), np.ones((4, 1))).rounding
+
+
+def test_what_no_model_explains_is_the_rest_or_rounding_of_the_squares():
+    G, B = np.eye(2), np.array([[1.0], [2.0]])
+    assert spectrum.from_gram(G, B, yy=7.0).rest == 2.0
+    assert spectrum.from_gram(G, B, yy=5.0, rounding=1e-3).rest == 5e-3
+    assert spectrum.from_gram(G, B, yy=5.0, n=3, dof=1)[5:7] == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "w, held, lost",
+    [
+        (0.5e-8, 0.9e-6, False),  # 100 cutoffs of a model of norm 1
+        (0.5e-8, 1.1e-6, True),
+        (0.9e-8, 0.9e-6, False),
+    ],
+)
+def test_directions_are_lost_where_they_hold_more_than_rounding_brings(w, held, lost):
+    G, Q = turned([w, 1.0, 1.0])
+    B = Q @ np.array([[held], [1.0], [0.0]])
+    assert bool(spectrum.from_gram(G, B, rtol=1e-8).lost) is lost
+
+
+@pytest.mark.parametrize("above, held, lost", [(9.0, 1e-9, True), (11.0, 1e-9, False), (9.0, 0.0, False)])
+def test_directions_are_lost_where_no_gap_of_ten_separates_them(above, held, lost):
+    G, B = np.diag([1e-8, above * 1e-8, 1.0]), np.array([[held], [0.0], [1.0]])
+    found = spectrum._lost(np.diag(G), B, 1, 1e-8)  # by hand: turned, what is held is never zero
+    assert bool(found) is lost
+    assert spectrum._lost(np.diag(G), B, 0, 0.0) == "" == spectrum._lost(np.diag(G), B, 3, 2.0)
+
+
+@pytest.mark.parametrize("ratio, scaled", [(99.0, False), (101.0, True)])
+def test_a_gram_matrix_is_scaled_where_columns_differ_by_more_than_a_hundred(rng, ratio, scaled):
+    Phi = np.linalg.qr(rng.normal(size=(30, 3)))[0] * np.array([ratio, 1.0, 1.0])
+    found = of(Phi, Phi @ np.ones((3, 1)), "gram")
+    # by columns the largest comes first, and the cutoff is that of an SVD
+    assert (found.w[0] > found.w[-1]) == scaled and (found.cut < EPS * found.w.max()) == scaled
+
+
+def test_linear_systems_serve_above_the_larger_of_both_roundings(rng, monkeypatch):
+    G, B, called = np.diag([2.0, 1.0]), np.ones((2, 1)), []
+    plain = spectrum.solve_definite
+    monkeypatch.setattr(spectrum, "solve_definite", lambda *given: called.append(given[2]) or plain(*given))
+    for lam, options in (
+        (7 * EPS, {}),  # 2 eps times the trace of 3 is 6 eps
+        (3.1e-3, {"rtol": 1e-3}),
+        (3.1e-3, {"rounding": 1e-3}),
+        (3.1e-3, {"rtol": 1e-3, "rounding": 1e-4}),
+        (3.1e-3, {"rtol": 1e-4, "rounding": 1e-3}),
+    ):
+        for value, direct in ((lam, True), (0.8 * lam, False)):
+            called.clear()
+            assert error(spectrum.solve(G, B, value, **options), np.array([[1 / (2 + value)], [1 / (1 + value)]])) < 1e-12
+            assert bool(called) is direct
+
+
+def test_rows_by_hand_give_squares_rest_and_cutoff():
+    found = spectrum.from_data(np.diag([4.0, 2.0, 0.0])[:, :2], np.array([[1.0], [2.0], [3.0]]), dof=1)
+    assert found.w.tolist() == [16, 4] and np.abs(found.VtB[:, 0]).tolist() == [4, 4]
+    assert found.squares.tolist() == [1, 4] and found.rest == pytest.approx(9) and (found.n, found.dof) == (3, 1)
+    assert found.cut == (3 * EPS * 4) ** 2 and found.least == 0.0 and found.rounding == 2 * EPS
+    assert spectrum.from_data(np.zeros((2, 2)), np.ones((2, 1))).cut == 0.0

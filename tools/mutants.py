@@ -1,0 +1,221 @@
+"""Do the tests see it when a threshold, a guard or a comparison of the package is changed? `make mutants`.
+
+    python tools/mutants.py --file krr --sample 40
+
+One small change after the other is made in a copy of the package, and the tests of that file are run on the copy: a
+change that no test sees has survived. Exits with 1 where fewer than nine in ten are killed, or listed with the reason
+why they change nothing in `tools/mutants_equivalent.txt` (one line each: the change as printed, two colons, the reason).
+"""
+
+import argparse
+import ast
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EQUIVALENT = Path(__file__).with_name("mutants_equivalent.txt")
+FLIPPED = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "=="}
+SWAPPED = {"min": "max", "max": "min"}
+GUARDS = ("check", "_check", "warn", "_warn", "_refuse")
+# Each file with the tests that belong to it, its own first.
+FILES = {
+    "arrays": "arrays",
+    "krr": "krr",
+    "spectrum": "spectrum krr",
+    "distill": "distill",
+    "nearest": "nearest",
+    "measure": "measure distill",
+    "statistics/sums": "statistics",
+    "deep_linear": "deep_linear",
+    "files": "files",
+    "maps/base": "maps",
+    "maps/linear": "maps",
+    "maps/activations": "maps",
+    "maps/coupling": "maps",
+    "maps/networks": "maps",
+    "maps/written": "maps files",
+    "maps/fourier": "fourier maps",
+    "maps/conv": "conv",
+    "maps/sequential": "conv maps",
+}
+# Other libraries and devices repeat what NumPy has shown, real data and random searches are slow.
+FAST = "not torch-cpu and not cuda and not mnist and not scikit and not real_ and not over_shapes and not gradients"
+
+
+def changes(source: str) -> list[tuple[int, int, str]]:
+    """(start, end, new text) of every change, as places in `source`."""
+    tree = ast.parse(source)
+    begins = [0]
+    for line in source.splitlines(keepends=True):
+        begins.append(begins[-1] + len(line))  # sources are ASCII: columns are characters
+    found: list[tuple[int, int, str]] = []
+
+    def change(node, *texts):
+        start = begins[node.lineno - 1] + node.col_offset
+        end = begins[node.end_lineno - 1] + node.end_col_offset
+        found.extend((start, end, text) for text in texts if text != source[start:end])
+
+    def look(node):
+        if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
+            return  # messages, and names
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            change(node, *_numbers(node.value))
+        elif isinstance(node, ast.Compare) and type(node.ops[0]) in FLIPPED and len(node.ops) == 1:
+            left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
+            change(node, f"({left} {FLIPPED[type(node.ops[0])]} {right})")
+        elif isinstance(node, ast.BoolOp):
+            word = " or " if isinstance(node.op, ast.And) else " and "
+            change(node, "(" + word.join(f"({ast.unparse(value)})" for value in node.values) + ")")
+        elif isinstance(node, ast.Name) and node.id in SWAPPED:
+            change(node, SWAPPED[node.id])
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            name = ast.unparse(node.value.func).removeprefix("self.")
+            if name.startswith(GUARDS):
+                change(node, "pass")
+        elif isinstance(node, ast.BinOp) and re.fullmatch(r"\(1 - (\w+)\) \* \(1 \+ \1\)", ast.unparse(node)):
+            change(node, "(1 - {0} * {0})".format(ast.unparse(node.left.right)))
+        if isinstance(node, ast.If | ast.IfExp):
+            change(node.test, "False", "True")
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "slice") or (isinstance(node, ast.keyword) and node.arg == "axis"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    look(child)
+
+    look(tree)
+    return found
+
+
+def _numbers(value):
+    if value == 0:
+        return ("1",)
+    if isinstance(value, int) and value <= 4:  # counts and exponents
+        return str(2 * value), "0"
+    return repr(2 * value), repr(1000 * value), repr(value / 1000), "0", f"(-{value!r})"
+
+
+def described(name: str, source: str, start: int, end: int, text: str) -> str:
+    """A change as its lines before and after, whatever their number and indentation."""
+    first = source.rfind("\n", 0, start) + 1
+    last = source.find("\n", end) if "\n" in source[end:] else len(source)
+    before, after = source[first:last], source[first:start] + text + source[end:last]
+    return f"{name}: {' '.join(before.split())} => {' '.join(after.split())}"
+
+
+def equivalent(path: Path = EQUIVALENT) -> dict[str, str]:
+    """The changes that change nothing, each with the reason why."""
+    lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+    pairs = [line.rsplit(" :: ", 1) for line in lines]
+    assert all(len(pair) == 2 and pair[1].strip() for pair in pairs), f"{path}: a line without a reason"
+    return {change: reason for change, reason in pairs}
+
+
+def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
+    """Whether the tests pass in `folder`, in a process of their own; and the CPU seconds that they took."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+        signal.alarm(int(20 * seconds) + 60)  # where it sleeps
+        said = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1), os.dup2(said, 2)
+        os.chdir(folder)
+        sys.path[:] = [str(folder)] + [part for part in sys.path if part not in ("", str(ROOT), str(ROOT / "tools"))]
+        os.environ["PYTHONPATH"] = str(folder)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # their imports take longer than the tests
+        sys.dont_write_bytecode = False  # or every child compiles every module
+        import pytest
+
+        code = 3
+        try:
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", FAST]
+            code = pytest.main([*tests, *options, "-W", "ignore::pytest.PytestAssertRewriteWarning"])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(int(code))
+    _, status, used = os.wait4(child, 0)
+    return status == 0, used.ru_utime + used.ru_stime
+
+
+def copied(root: Path, folder: Path) -> None:
+    """The package and its tests, without what was compiled."""
+    leave = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("ddref", "tests", "tools"):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=leave)
+    for name in ("conftest.py", "pyproject.toml"):
+        if (root / name).is_file():
+            shutil.copy(root / name, folder / name)
+
+
+def survivors(root: Path, files: dict[str, str], sample: int, accepted: dict[str, str], seed: int = 0):
+    """Runs the tests on a sample of the changes; prints the outcome of each; (survivors, number run)."""
+    planned = []
+    for name in files:
+        source = (root / "ddref" / f"{name}.py").read_text()
+        planned += [(name, source, *change) for change in changes(source)]
+    picked = random.Random(seed).sample(planned, min(sample, len(planned))) if sample else planned
+    picked.sort(key=lambda change: list(files).index(change[0]))
+    survived: list[str] = []
+    limits: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        copied(root, folder)
+        for i, (name, source, start, end, text) in enumerate(picked):
+            change = described(name, source, start, end, text)
+            tests = [f"tests/test_{test}.py" for test in files[name].split()]
+            if name not in limits:
+                passed, used = tests_pass(folder, tests, 600)
+                assert passed, f"{name}: its tests fail as it is\n{(folder / 'said.txt').read_text()}"
+                limits[name] = 10 + 3 * used
+                print(f"        {name}: {used:.0f} s of tests", flush=True)
+            if change in accepted:
+                print(f"same    {change}", flush=True)
+                continue
+            target = folder / "ddref" / f"{name}.py"
+            for written in (source[:start] + text + source[end:], source):
+                target.write_text(written)
+                when = 10**9 + 2 * i + (written is source)  # a time for each: what was compiled before is stale
+                os.utime(target, (when, when))
+                if written is not source and tests_pass(folder, tests, limits[name])[0]:
+                    survived.append(change)
+                    print(f"SURVIVED {change}", flush=True)
+                elif written is not source:
+                    print(f"killed  {change}", flush=True)
+    print(f"{len(picked) - len(survived)} of {len(picked)} changes killed or listed as the same")
+    return survived, len(picked)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--file", action="append", help="a file, as krr or maps/conv, or a folder: maps")
+    parser.add_argument("--sample", type=int, default=120, help="number of changes that are tried; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--list", action="store_true", help="count the changes there are, and run nothing")
+    asked = parser.parse_args()
+    wanted = {n: t for n, t in FILES.items() if not asked.file or any(f"{n}/".startswith(f"{f}/") for f in asked.file)}
+    if asked.list:
+        for name in wanted:
+            print(name, len(changes((ROOT / "ddref" / f"{name}.py").read_text())))
+        return 0
+    import array_api_compat.torch  # noqa: F401  what takes seconds to import is there before the first fork
+    import hypothesis.extra.numpy  # noqa: F401
+    import pytest  # noqa: F401
+
+    left, tried = survivors(ROOT, wanted, asked.sample, equivalent(), asked.seed)
+    return int(10 * len(left) > tried)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
