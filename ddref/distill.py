@@ -428,7 +428,8 @@ def _on_branches(t_plus: Array, lam_S: float, signs: Sequence[int]) -> Array:
     plus = xp.asarray(
         [sign == 1 for sign in signs], dtype=xp.bool, device=device(t_plus)
     )
-    t = xp.where(plus, t_plus, lam_S / t_plus)  # the product of the two roots is lam_S
+    root = math.sqrt(lam_S)  # the product of the two roots is lam_S
+    t = xp.where(plus, t_plus, root / t_plus * root)
     if len(set(signs)) > 1:
         ratio = number(xp.max(t)) / number(xp.min(t))
         warnings.warn(

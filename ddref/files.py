@@ -23,6 +23,7 @@ import numpy as np
 from . import intercept, krr
 from .maps.written import describe, on_rows, restore
 from .maps.written import plain as plain
+from .measure import Certificate
 from .npz import load_npz, save_npz, shortened
 from .tables import TableEncoder
 
@@ -34,6 +35,7 @@ ONE_HOT = (
 TARGETS = "columns of Y_S are the targets"
 SCALINGS = ("none", "columns", "global")
 HEADER = 1 << 26  # bytes of the header, four a letter
+NOTES = 64  # numbers a certificate may have
 LARGEST = 1 << 128  # no integer of a header is as large; a seed may have 128 bits
 
 
@@ -299,6 +301,7 @@ def _header(text: np.ndarray | None) -> dict[str, Any]:
             parse_int=_header_number,
             parse_float=_header_number,
             parse_constant=_header_number,
+            object_pairs_hook=_named_once,
         )
         json.dumps(header, ensure_ascii=False).encode()  # letters, no halves of them
     except ValueError as error:
@@ -316,6 +319,14 @@ def _header(text: np.ndarray | None) -> dict[str, Any]:
             f"reads up to format {FORMAT}: install a newer one"
         )
     return header
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an object: of two of one name, one would be lost."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
 
 
 def _header_number(text: str) -> float:
@@ -444,6 +455,27 @@ def _check_certificate(certificate: Any) -> None:
         for value in certificate.values()
     ):
         raise ValueError("the certificate must be finite numbers by name")
+    if len(certificate) > NOTES:
+        raise ValueError(f"the certificate has more than {NOTES} numbers")
+    for name, value in certificate.items():
+        if value is not None and not _may_certify(name, value):
+            raise ValueError(f"the certificate says {name} = {value!r}")
+    changed, samples = map(certificate.get, ("decisions_changed", "samples"))
+    if changed is not None and samples is not None and changed > samples:
+        raise ValueError(
+            f"the certificate says {changed} decisions changed of {samples} samples"
+        )
+
+
+def _may_certify(name: str, value: Any) -> bool:
+    """Whether a certificate can say so: of names not known here, any number."""
+    if name == "exact":
+        return _is(value, bool)
+    if name in ("decisions_changed", "samples"):
+        return _is(value, int) and value >= 0
+    if name not in Certificate._fields:
+        return True
+    return _is_number(value) and value >= (1 if name == "condition" else 0)
 
 
 def _check_table(table: Any, d: int) -> None:

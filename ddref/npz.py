@@ -20,6 +20,7 @@ import numpy as np
 MEMBERS = 4096  # arrays a file may have
 LONG = 200  # characters of a message, without the name of the file
 HEADER = 1 << 16  # bytes of an .npy file in which its header has to end
+DEFLATED = 1032  # bytes that deflate can make of one
 CHUNK = 1 << 20  # bytes that are read or written at a time
 
 # What an .npy header says, which is a literal of Python. Its parser is for one thread:
@@ -211,6 +212,11 @@ def _unpacked_members(
         )
     found = {}
     for name, info in wanted.items():
+        if info.file_size > DEFLATED * (info.compress_size + 1):
+            raise _Refusal(
+                f"{info.filename!r} is damaged: {info.compress_size:,} bytes cannot "
+                f"hold {info.file_size:,}"
+            )
         with archive.open(info) as member:
             found[name] = _read_array(member, info.file_size, name)
     return found

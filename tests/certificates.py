@@ -461,6 +461,8 @@ def _(draw):
         draw.tame = False
     if not condition_is_mild(draw, W) or not np.all(np.isfinite(Phi_0)):
         draw.tame = False
+    if not np.max(np.abs(b)) < 1e2 * float(np.max(np.abs(W))) * float(np.max(np.abs(Phi_0))):
+        draw.tame = False  # predictions are rounded beside b
     lam = draw.lam(Phi_0)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -6,6 +6,7 @@ A changed file is refused in one short line, or loaded as what it says; nothing 
 import contextlib
 import io
 import json
+import struct
 import sys
 import tempfile
 import time
@@ -86,6 +87,18 @@ def changed_archive(rng, path, out):
     return how == 2
 
 
+def changed_record(rng, path, out):
+    """A field in a record of the zip: a size, a method, a flag, an offset, a length."""
+    content = bytearray(path.read_bytes())
+    marks = [i for i in range(len(content)) if content[i : i + 4] in (b"PK\1\2", b"PK\3\4", b"PK\5\6")]
+    for _ in range(rng.integers(1, 3)):
+        at, width = int(rng.choice(marks) + rng.integers(4, 40)), int(rng.choice([1, 2, 4]))
+        value = rng.choice([0, 1, 2, 8, 12, 14, 93, 255, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF])
+        content[at : at + width] = struct.pack("<I", value)[:width]
+    out.write_bytes(content)
+    return True
+
+
 def changed_content(rng, path, out):
     """A value of the header or an array replaced, and every checksum made right again."""
     from ddref.files import _sha256
@@ -117,14 +130,17 @@ def changed_content(rng, path, out):
 
 
 def _changed_array(rng, A):
-    A, how = A.copy(), rng.integers(6)
+    A, how = A.copy(), rng.integers(8)
     if how == 0 or A.dtype.kind not in "f":
         return A[:-1]
     if how <= 2:
-        values = [np.nan, np.inf, 1e300, -1e300, 1e-320, 0.0]
+        values = [np.nan, np.inf, 1e300, -1e300, 1.7e308, -1.7e308, 1e160, 1e-320, 5e-324, 0.0]
         with np.errstate(over="ignore"):
             A.flat[rng.integers(A.size)] = values[rng.integers(len(values))]
         return A
+    if how >= 6:
+        with np.errstate(over="ignore", under="ignore"):
+            return (A * 10.0 ** rng.choice([-320, -160, 150, 300])).astype(A.dtype)
     return [A.T, A.astype(np.float32), A.reshape(-1)][how - 3]
 
 
@@ -133,7 +149,7 @@ def _changed_array(rng, A):
 
 def trial(rng, path, out, data):
     """What is wrong with how a changed file is met, in words; None where all is right."""
-    change = [changed_bytes, changed_archive, changed_content][rng.integers(3)]
+    change = [changed_bytes, changed_archive, changed_record, changed_content, changed_content][rng.integers(5)]
     same = change(rng, path, out)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

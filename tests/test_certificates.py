@@ -186,6 +186,12 @@ def test_regularisation_below_the_range_of_the_dtype_trains():
         assert oracle.error(oracle.models(Phi, Y, lam)[0], W) < 1e-5
 
 
+def test_the_smaller_root_keeps_its_digits_where_lam_is_below_the_range_of_the_dtype():
+    W, Y_S, lam_S = np.array([[1e14]], "float32"), np.array([[7e-7]], "float32"), 3e-42
+    Phi_S = distill.features(W, Y_S, lam_S, signs=[-1])
+    assert oracle.worst(Phi_S, Y_S, lam_S, W) < 1e-5
+
+
 def test_small_columns_cost_large_ones_no_digits_in_sums(rng):
     """Scaled to one size, columns of rank 2 hid a part of Phi^T Y: 4e-7 of W where sums give 1e-13."""
     for _ in range(10):

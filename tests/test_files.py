@@ -391,6 +391,39 @@ def test_arrays_that_do_not_fit_are_refused(arrays, words, path):
     refused(rewritten(path, **arrays), words)
 
 
+@pytest.mark.parametrize(
+    "certificate, words",
+    [
+        ({"exact": 1}, "certificate says exact = 1"),
+        ({"relative_error": -1.0}, "says relative_error = -1.0"),
+        ({"condition": 0.5}, "says condition = 0.5"),
+        ({"condition": True}, "says condition = True"),
+        ({"samples": 1.5}, "says samples = 1.5"),
+        ({"samples": -1}, "says samples = -1"),
+        ({"decisions_changed": 3, "samples": 2}, "3 decisions changed of 2 samples"),
+        ({f"a{i}": 1.0 for i in range(65)}, "more than 64 numbers"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_certificate_that_says_the_impossible_is_refused(certificate, words, path, tmp_path):
+    refused(rewritten(path, {"certificate": certificate}), words)
+    with pytest.raises(ValueError, match=words):
+        files.save(tmp_path / "a.npz", example(certificate=certificate))
+
+
+def test_a_certificate_may_say_what_this_version_does_not_know(tmp_path):
+    known = {"condition": 1, "samples": 0, "decisions_changed": 0, "of_a_newer_one": -3.0, "distance": None}
+    files.save(tmp_path / "a.npz", example(certificate=known))
+    assert files.load(tmp_path / "a.npz").certificate == known
+
+
+def test_a_name_twice_in_the_header_is_refused(path):
+    found = arrays_of(path)
+    found["header"] = np.array(str(found["header"]).replace('"lam": 2.0', '"lam": 2.0, "lam": 3.0'))
+    np.savez(path, **found)
+    refused(path, "the header is damaged .a name is there twice")
+
+
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
 def test_files_changed_at_random_are_met_with_one_line_or_loaded_as_what_they_say(count, tmp_path):
     assert fuzz.run(tmp_path, count=count, seed=count) == (count, [])

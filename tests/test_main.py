@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -190,6 +191,23 @@ def test_show_draws_colour_images(tmp_path, capsys):
     assert main(["show", str(tmp_path / "out.npz")]) == 0
     with Image.open(tmp_path / "out.png") as sheet:
         assert sheet.mode == "RGB"
+
+
+@pytest.mark.parametrize("value", [1.7e308, 5e-324])
+def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning(value, tmp_path, rng, capsys):
+    np.savez(tmp_path / "data.npz", X=rng.normal(size=(9, 12)), y=rng.normal(size=9))
+    for shape in ((3, 4), (1, 3, 4), None):  # grey, channels of which a mean is drawn, a table
+        X_S = np.zeros((4, 12))
+        X_S[0], X_S[1], X_S[2] = value, -value, value / 2
+        saved = files.Saved(X_S, np.ones((4, 1)), 0.0, 1.0, False, np.zeros(12), np.ones(12), image_shape=shape)
+        files.save(tmp_path / "a.npz", saved, overwrite=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert main(["show", str(tmp_path / "a.npz"), "--force"]) == 0
+            assert main(["verify", str(tmp_path / "a.npz"), str(tmp_path / "data.npz"), "--quiet"]) in (1, 2)
+        assert "Traceback" not in capsys.readouterr().err
+        with Image.open(tmp_path / "a.png") as image:
+            assert {0, 255} <= set(np.array(image).ravel().tolist())
 
 
 def test_info_tells_versions_and_headers(distilled, capsys):

@@ -262,6 +262,17 @@ def test_a_size_that_the_archive_only_claims_is_refused(tmp_path):
     refused(path, "damaged|cut short", max_bytes=1 << 32)
 
 
+def test_more_than_deflate_can_hold_is_refused_before_memory_is_asked_for(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", A=np.zeros(4))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    at = content.index(b"PK\x01\x02")
+    content[at + 24 : at + 28] = (1 << 29).to_bytes(4, "little")
+    (tmp_path / "a.npz").write_bytes(content)
+    refused(tmp_path / "a.npz", "bytes cannot hold 536,870,912")
+    save_npz(tmp_path / "zeros.npz", {"A": np.zeros(1 << 20)})  # what deflate does hold
+    assert not load_npz(tmp_path / "zeros.npz")["A"].any()
+
+
 def test_a_file_cut_or_changed_anywhere_is_refused_or_the_same(tmp_path, rng):
     arrays = {"A": rng.normal(size=(20, 3)), "s": np.array(["cat", "dog"]), "t": np.array([True, False])}
     for compress in (False, True):

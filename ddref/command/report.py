@@ -163,7 +163,7 @@ def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
             mapping += f"; the first {shown:,} of {len(tiles):,} points"
         tiles = tiles[:shown]
     low, high = float(tiles.min()), float(tiles.max())
-    shades = np.rint(255 * (tiles - low) / ((high - low) or 1.0)).astype(np.uint8)
+    shades = _shades(tiles, low, high)
     shades = np.repeat(np.repeat(shades, zoom, axis=1), zoom, axis=2)
     if shades.ndim == 4 and shades.shape[3] == 1:
         shades = shades[..., 0]
@@ -179,12 +179,20 @@ def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
     return picture, said
 
 
+def _shades(tiles: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values as bytes: `low` is 0, `high` 255."""
+    size = max(abs(low), abs(high)) or 1.0  # first, so that no difference overflows
+    spread = (high / size - low / size) or 1.0
+    shares = (tiles / size - low / size) / spread
+    return np.rint(255 * shares).astype(np.uint8)
+
+
 def _tiles(saved: files.Saved) -> tuple[np.ndarray, int, str]:
     """One tile a point, how much larger to draw it, and in which units it is."""
     if saved.image_shape is not None:
         tiles = saved.X_S.reshape(len(saved.X_S), *saved.image_shape)
         if tiles.ndim == 4 and tiles.shape[3] not in (1, 3):
-            tiles = tiles.mean(axis=3)
+            tiles = (tiles / tiles.shape[3]).sum(axis=3)  # no sum overflows
         return tiles, max(1, 96 // max(tiles.shape[1:3])), "in units of the data"
     rows = (saved.X_S - saved.mean) / saved.scale
     how = "scaled"
