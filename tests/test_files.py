@@ -541,3 +541,10 @@ def test_odd_members_are_refused(names, path):
             archive.writestr(name, member.getvalue())
     with pytest.raises(ValueError, match="not one array of a name of its own"):
         files.load(path)
+
+
+def test_the_checksum_of_an_array_is_that_of_its_dtype_shape_and_bytes():
+    A = np.arange(6.0).reshape(2, 3)
+    others = [A.reshape(3, 2), A.reshape(6), A.view(np.int64), A.astype(">f8"), np.ascontiguousarray(A[::-1]), -A]
+    assert len({files._sha256(B) for B in (A, *others)}) == 7
+    assert files._sha256(np.asfortranarray(A)) == files._sha256(A)  # where it lies is not what it is
