@@ -16,6 +16,7 @@ __version__ = "0.2.0"
 _ESTIMATORS = ("DistilledRidge", "DistilledRidgeClassifier", "Distiller", "from_model")
 __all__ = [
     *_ESTIMATORS,
+    "load",
     "arrays",
     "datasets",
     "deep_linear",
@@ -45,6 +46,8 @@ _MOVED = ("conv", "distributed", "fourier")  # their files say where to
 def __getattr__(name):
     if name in _ESTIMATORS:
         return getattr(import_module(f"{__name__}.estimator"), name)
+    if name == "load":
+        return import_module(f"{__name__}.files").load
     if name in __all__ or name in _MOVED:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

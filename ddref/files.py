@@ -62,6 +62,34 @@ class Saved(NamedTuple):
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
     data_sha256: str | None = None  # digest of the data that the set was made from
 
+    @property
+    def X(self) -> np.ndarray:
+        """The points (m, d), in the units of the data."""
+        return self.X_S
+
+    @property
+    def y(self) -> np.ndarray:
+        """Their labels (m, k): scores of the classes, or targets."""
+        return self.Y_S
+
+    def train(self) -> intercept.Model:
+        """The model that training on the set gives, see `model`."""
+        return model(self)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Classes (n,), or targets (n, k), of new samples: rows (n, d) in the units of
+        the data, or a data frame with the columns that the set was made from.
+        """
+        scores = self.scores(X)
+        return scores if self.classes is None else self.classes[scores.argmax(axis=1)]
+
+    def scores(self, X: Any) -> np.ndarray:
+        """Scores (n, k) of the classes of new samples, or their targets."""
+        if self.table is not None and hasattr(X, "columns"):
+            X = TableEncoder.from_dict(self.table).transform(X)
+        W, b = self.train()
+        return features(self, X) @ W + b
+
 
 def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
     """Write a distilled set to one `.npz` file, whole or not at all.
@@ -205,6 +233,38 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     return on_rows(saved.feature_map, rows)
 
 
+def how_to(saved: Saved) -> str:
+    """Lines of Python that train on a set, and what else would train another model.
+
+    >>> import numpy as np
+    >>> points, zero = np.eye(2), np.zeros(2)
+    >>> print(how_to(Saved(points, points, 0.5, 1.0, True, zero, zero + 1)))
+    from sklearn.linear_model import Ridge
+    model = Ridge(alpha=0.5, fit_intercept=True).fit(X_S, Y_S)
+    # Another alpha, or the classes of Y_S in place of its numbers, train another model.
+    """
+    rows, lines = "X_S", ["from sklearn.linear_model import Ridge"]
+    if saved.scaling != "none":
+        rows = "(X_S - mean) / scale"
+    if saved.feature_map is not None:
+        lines += [
+            "import ddref",
+            'phi = ddref.load("this file").feature_map  # from rows to features',
+        ]
+        rows = f"phi({rows})"
+    settings = f"alpha={saved.lam_S!r}, fit_intercept={saved.fit_intercept}"
+    lines.append(f"model = Ridge({settings}).fit({rows}, Y_S)")
+    if rows != "X_S":
+        lines.append(
+            f"# New rows are treated in the same way: {rows.replace('X_S', 'X')}."
+        )
+    lines.append(
+        "# Another alpha, or the classes of Y_S in place of its numbers, train another "
+        "model."
+    )
+    return "\n".join(lines)
+
+
 def digest(X: np.ndarray, y: np.ndarray) -> str:
     """SHA-256 of a data set: dtypes, shapes and values of samples and targets.
 
@@ -244,6 +304,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
         "seed": saved.seed,
         "certificate": saved.certificate,
         "table": saved.table,
+        "how_to": how_to(saved),
         "data_sha256": saved.data_sha256,
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }

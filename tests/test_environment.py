@@ -2,6 +2,7 @@
 decimal comma, in threads, forked, spawned. What they are is in everything.py."""
 
 import ast
+import io
 import locale
 import os
 import re
@@ -21,6 +22,7 @@ import everything  # noqa: E402
 from environment_worker import in_a_new_process, seen  # noqa: E402
 
 from ddref import npz  # noqa: E402
+from ddref.datasets import pictures  # noqa: E402
 from ddref.nonsurjective.linearised import ProductsAt  # noqa: E402
 
 FILES = sorted((Path(__file__).resolve().parent.parent / "ddref").rglob("*.py"))
@@ -164,6 +166,16 @@ def test_reading_in_threads_leaves_the_warnings_of_all_others(fast_switches, tmp
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(npz.load_npz, [tmp_path / "a.npz"] * 200):
             assert found.keys() == arrays.keys()
+    assert list(warnings.filters) == filters
+
+
+def test_decoding_pictures_in_threads_leaves_the_warnings_of_all_others(fast_switches):
+    PIL, file, filters = pictures.pillow(), io.BytesIO(), list(warnings.filters)
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    PIL.Image.fromarray(pixels).save(file, "PNG")
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: pictures.decoded(PIL, file.getvalue(), "a.png", 1000), range(200)):
+            assert np.array_equal(found.array, pixels)
     assert list(warnings.filters) == filters
 
 

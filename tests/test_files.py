@@ -440,6 +440,33 @@ def test_the_fuzzer_sees_a_traceback_a_warning_and_a_silent_change(tmp_path, mon
         assert done == 20 and len(wrong) >= 5
 
 
+@pytest.mark.parametrize("scaling, feature_map", [(None, None), ("columns", None), ("columns", "fourier")])
+def test_the_lines_in_a_file_train_the_model_when_run(scaling, feature_map, tmp_path):
+    import ddref
+
+    X, y = toys.load_iris(return_X_y=True)
+    model = DistilledRidgeClassifier(n_points=8, scaling=scaling, feature_map=feature_map).fit(X, y)
+    path = tmp_path / "set.npz"
+    model.save(path)
+    arrays = arrays_of(path)
+    lines = json.loads(str(arrays["header"]))["how_to"].replace("this file", path.as_posix())
+    names = {name: arrays[name] for name in ("X_S", "Y_S", "mean", "scale")}
+    exec(lines, names)
+    assert error(names["model"].coef_, model.coef_) < 1e-8
+    again = ddref.load(path)
+    assert np.array_equal(again.X, arrays["X_S"]) and np.array_equal(again.y, arrays["Y_S"])
+    assert np.array_equal(again.predict(X), model.predict(X)) and error(again.train().W.T, model.coef_) < 1e-8
+
+
+def test_a_set_of_a_table_predicts_frames_by_name(tmp_path):
+    X, y = toys.load_diabetes(return_X_y=True, as_frame=True)
+    X = X.assign(sex=np.where(X["sex"] > 0, "a", "b"))
+    model = DistilledRidge(scaling="columns").fit(X, y)
+    model.save(tmp_path / "set.npz")
+    found = files.load(tmp_path / "set.npz").predict(X[X.columns[::-1]])
+    assert error(found[:, 0], model.predict(X)) < 1e-10
+
+
 def test_a_file_knows_the_data_that_it_was_made_from(tmp_path):
     X, y = toys.load_iris(return_X_y=True)
     model = DistilledRidgeClassifier(n_points=6).fit(X, y)
@@ -514,3 +541,10 @@ def test_odd_members_are_refused(names, path):
             archive.writestr(name, member.getvalue())
     with pytest.raises(ValueError, match="not one array of a name of its own"):
         files.load(path)
+
+
+def test_the_checksum_of_an_array_is_that_of_its_dtype_shape_and_bytes():
+    A = np.arange(6.0).reshape(2, 3)
+    others = [A.reshape(3, 2), A.reshape(6), A.view(np.int64), A.astype(">f8"), np.ascontiguousarray(A[::-1]), -A]
+    assert len({files._sha256(B) for B in (A, *others)}) == 7
+    assert files._sha256(np.asfortranarray(A)) == files._sha256(A)  # where it lies is not what it is

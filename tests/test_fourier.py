@@ -204,3 +204,31 @@ DEFICIENT = conditioned(np.random.default_rng(0), 5, 3, 2, rank=2)
 def test_bad_input_is_refused_by_name(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("features", [fourier.gaussian_features, fourier.orthogonal_features])
+def test_phases_fill_the_whole_circle(features):
+    b = numpy64(features(30, 400, 1.0, seed=0).b)
+    assert 0 <= b.min() < 0.1 and 2 * math.pi - 0.1 < b.max() < 2 * math.pi
+    assert np.histogram(b, 4, (0, 2 * math.pi))[0].min() > 60  # of 100
+
+
+@pytest.mark.parametrize("eps, dtype", [(2.0**-52, "float64"), (2.0**-23, "float32")])
+def test_the_cube_is_left_eight_roundings_beyond_its_boundary(eps, dtype):
+    phi = fourier.Cosine(1.0)
+    inside = np.array([[1 + 8 * eps, -1 - 7 * eps]], dtype=dtype)
+    assert phi.preimage(inside)[0] == pytest.approx([0.0, math.pi], abs=1e-6)
+    with pytest.raises(ValueError, match="1 of 2 features are outside the cube"):
+        phi.preimage(np.array([[1 + 9 * eps, 1.0]], dtype=dtype))
+
+
+def test_a_margin_below_one_is_kept_from_the_boundary():
+    Phi, Y = np.array([[0.5, -4.0]]), np.ones((1, 1))
+    for margin in (0.0, 0.25, 0.999):
+        found = fourier.into_cube(Phi, Y, 3.0, margin=margin)
+        assert np.abs(found.Phi_S).max() == pytest.approx(1 - margin)  # the half-width of 2 features is 1
+        assert found.lam_S == pytest.approx(3 * found.c**2) and found.Y_S[0, 0] == found.c
+    assert np.abs(fourier.into_cube(Phi, Y).Phi_S).max() == pytest.approx(0.999)
+    for margin in (1.0, -0.1):
+        with pytest.raises(ValueError, match="margin = "):
+            fourier.into_cube(Phi, Y, margin=margin)

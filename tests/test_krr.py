@@ -228,6 +228,7 @@ PHI, Y_OK = np.ones((3, 2)), np.ones((3, 1))
         (lambda: krr.fit([[1.0]], [[1.0]], 1.0), TypeError, "NumPy or PyTorch arrays"),
         (lambda: krr.fit(PHI, Y_OK, 1.0, rtol=-1), ValueError, "rtol = -1.0"),
         (lambda: krr.regularized_pinv(PHI, -2), ValueError, "lam = -2.0"),
+        (lambda: krr.regularized_pinv(PHI * np.nan, 1.0), ValueError, "Phi contains NaN or Inf"),
         (lambda: krr.fit_dual(PHI, Y_OK, 1.0), ValueError, r"K must be square.*\(3, 2\)"),
         (lambda: krr.fit_dual(np.triu(np.ones((3, 3))), Y_OK, 1.0), ValueError, "K is not symmetric"),
         (lambda: krr.fit_dual(-np.eye(3), Y_OK, 0.5), ValueError, "not positive"),
@@ -411,7 +412,7 @@ def test_a_gram_matrix_serves_down_to_the_rounding_of_its_eigenvalues(rng, monke
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("p, factor, blurred", [(25, 0.5e6, False), (26, 0.9e6, True), (26, 1.1e6, False)])
+@pytest.mark.parametrize("p, factor, blurred", [(25, 0.5e6, False), (26, 0.9e6, True), (26, 1e6, False), (26, 1.1e6, False)])
 def test_of_more_than_25_columns_the_data_are_asked_below_a_million_cutoffs(rng, monkeypatch, p, factor, blurred):
     Phi = conditioned(rng, 40, p, condition=10)
     Phi[:, 0] *= 1e9

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import datasets as toys
+from sklearn.linear_model import Ridge
 
 from ddref import __version__, files
 from ddref.command import commands, main
@@ -134,6 +135,44 @@ def test_verify_allows_what_the_certificate_of_the_set_and_the_training_on_the_d
     assert main(["verify", str(tmp_path / "off.npz"), str(inputs / "digits.npz")]) == 1
 
 
+def test_predict_trains_on_the_set_and_writes_a_table(inputs, distilled, tmp_path, capsys):
+    """Columns in another order, with or without the target: the predictions of the model that the data train."""
+    wine = toys.load_wine(as_frame=True).frame
+    names = [*toys.load_wine().feature_names]
+    wine[names[::-1]].to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(distilled), str(tmp_path / "new.csv"), "--out", str(out)]) == 0
+    assert "178 predictions" in capsys.readouterr().out
+    with open(out, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["prediction", "score class_0", "score class_1", "score class_2"]
+    X = (wine[names] - wine[names].mean()) / wine[names].std(ddof=0)
+    saved = files.load(distilled)
+    model = Ridge(alpha=saved.lam).fit(X, np.eye(3)[wine["target"]])
+    np.testing.assert_allclose(np.array([row[1:] for row in rows], float), model.predict(X), atol=1e-10)
+    assert [row[0] for row in rows] == [f"class_{i}" for i in model.predict(X).argmax(axis=1)]
+    assert main(["predict", str(distilled), str(inputs / "wine.csv"), "--out", str(tmp_path / "again.csv")]) == 0
+    assert (tmp_path / "again.csv").read_text() == out.read_text()
+    assert main(["predict", str(distilled), str(tmp_path / "new.csv"), "--out", str(out)]) == 2
+    assert "exists; pass --force" in capsys.readouterr().err or out.exists()
+    wine[names[1:]].to_csv(tmp_path / "less.csv", index=False)
+    assert main(["predict", str(distilled), str(tmp_path / "less.csv"), "--out", str(tmp_path / "x.csv")]) == 2
+    assert f"missing columns: '{names[0]}'" in capsys.readouterr().err and not (tmp_path / "x.csv").exists()
+
+
+def test_predict_reads_arrays(inputs, tmp_path, capsys):
+    line = ["distill", str(inputs / "X.npy"), "--targets", str(inputs / "y.npy"), "--out", str(tmp_path / "s.npz")]
+    assert main([*line, "--scaling", "none"]) == 0
+    np.savez(tmp_path / "rows.npz", X=np.load(inputs / "X.npy"), other=np.zeros(3))
+    tables = []
+    for rows in (inputs / "X.npy", tmp_path / "rows.npz"):
+        assert main(["predict", str(tmp_path / "s.npz"), str(rows), "--out", str(tmp_path / "p.csv"), "--force"]) == 0
+        tables.append((tmp_path / "p.csv").read_text().splitlines())
+    assert tables[0] == tables[1] and tables[0][0] == "prediction" and len(tables[0]) == 443
+    assert main(["predict", str(tmp_path / "s.npz"), str(inputs / "wine.csv"), "--out", str(tmp_path / "q.csv")]) == 2
+    assert "was not made from a table" in capsys.readouterr().err
+
+
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
     lines = (inputs / "wine.csv").read_text().splitlines()
     for change, code in ((0, 0), (1, 1)):
@@ -243,7 +282,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 8 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 9 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:

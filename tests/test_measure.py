@@ -144,3 +144,51 @@ def test_labels_outside_the_range_cost_what_rounding_says(rng, lam_S):
         moved = max(error(refit(Phi_S + change, Y_S, lam_S)[0], W_S) for change in E) / 1e-8
         assert amplified / 200 < moved <= amplified
         assert amplified < 4 * svd.condition or np.linalg.norm(Y_S - Phi_S @ W) > 1
+
+
+# ------------------------------------------------------ thresholds, from both sides of each
+
+
+@pytest.mark.parametrize("dtype, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+def test_each_limit_of_a_certificate_is_met_on_both_sides(dtype, eps):
+    def exact(error, condition=1.0, **found):
+        return measure.certify(error, condition, dtype, **found).exact
+
+    limit = 50 * 8.0 * eps
+    assert exact(limit, 8.0) and exact(0.99 * limit, 8.0) and not exact(1.01 * limit, 8.0)
+    # what the caller measured counts from eps on
+    assert exact(3.99 * limit, 8.0, rounding=4 * eps) and not exact(4.01 * limit, 8.0, rounding=4 * eps)
+    assert not exact(1.01 * limit, 8.0, rounding=eps / 4) and exact(0.99 * limit, 8.0, rounding=eps / 4)
+    most = eps ** (1 / 3)  # no tolerance is above the cube root of eps
+    assert exact(0.99 * most, 10.0, rounding=most) and not exact(1.01 * most, 10.0, rounding=most)
+    worst = 1e-2 / (50 * eps)  # no set above this condition is exact
+    assert exact(0.0, 0.99 * worst) and not exact(0.0, 1.01 * worst)
+    # what is uncertain counts as error, and is told where it decides
+    assert exact(limit / 2, 8.0, uncertain=0.49 * limit) and not exact(limit / 2, 8.0, uncertain=0.51 * limit)
+
+
+def test_an_intercept_has_the_tolerance_of_the_matrix_and_its_own_rounding():
+    eps = 2.0**-52
+
+    def judged(error, own=0.0):
+        found = measure.certify(0.0, 8.0, "float64", intercept_error=error, intercept_rounding=own)
+        return found.exact, found.intercept_error, found.intercept_tolerance
+
+    limit = 50 * 8 * eps
+    assert judged(limit) == (True, limit, limit) and judged(1.01 * limit)[0] is False
+    assert judged(limit + 49 * 1e-10, 1e-10)[0] and not judged(limit + 51 * 1e-10, 1e-10)[0]
+    most = eps ** (1 / 3)
+    assert judged(0.99 * most, 1.0) == (True, 0.99 * most, most) and not judged(1.01 * most, 1.0)[0]
+    assert not measure.certify(1.0, 8.0, "float64", intercept_error=0.0).exact  # neither excuses the other
+
+
+def test_condition_numbers_begin_at_one_and_classes_at_zero():
+    assert measure.tolerance(1, np.float64, constant=1.0) == 2.0**-52
+    for condition in (0.999, float("nan")):
+        with pytest.raises(ValueError, match="must be a number of at least 1"):
+            measure.tolerance(condition, np.float64)
+    scores = np.eye(3)
+    assert measure.accuracy(scores, np.array([0, 1, 2])) == 1.0 and measure.accuracy(scores, np.array([0, 1, 1])) == 2 / 3
+    for wrong in ([0, 1, 3], [-1, 1, 2]):
+        with pytest.raises(ValueError, match=r"classes must lie in 0\.\.2"):
+            measure.accuracy(scores, np.array(wrong))

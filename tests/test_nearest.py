@@ -721,3 +721,45 @@ def test_mnist_as_pixels_gives_the_distances_of_the_literature_comparison(mnist)
         Phi_0 = X[:m]
         assert error(nearest.nearest_pseudoinverse(Phi_0, W, Phi_0 @ W), Phi_0) == pytest.approx(theirs, abs=6e-4)
         assert error(nearest.nearest(Phi_0, W), Phi_0) == pytest.approx(ours, abs=6e-4 if m < 500 else 6e-5)
+
+
+# ------------------------------------------------------ thresholds, from both sides of each
+
+
+def test_a_limit_of_the_condition_lies_between_3_and_a_hundredth_of_precision():
+    Phi, W = np.eye(3), np.eye(3)[:, :1]
+    for dtype, eps in (("float64", 2.0**-52), ("float32", 2.0**-23)):
+        A, B = Phi.astype(dtype), W.astype(dtype)
+        for limit in (3, 0.01 / eps):
+            assert np.array_equal(nearest.nearest(A, B, max_condition=limit), A)
+        for limit in (2.99, 0.0101 / eps):
+            with pytest.raises(ValueError, match="must lie between 3 and"):
+                nearest.nearest(A, B, max_condition=limit)
+
+
+def test_labels_may_be_outside_the_row_space_by_rounding_and_no_more():
+    W, Phi = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
+    for off, refused in ((0.9, False), (1.1, True)):
+        Y = np.array([[1.0, off * 100 * 2.0**-52], [0.0, 0.0]])
+        if refused:
+            with pytest.raises(ValueError, match="is outside the row space of W"):
+                nearest.nearest_given_labels(Phi, W, Y)
+        else:
+            assert np.abs(nearest.nearest_given_labels(Phi, W, Y) - np.eye(2)).max() < 1e-12
+
+
+def test_features_of_given_labels_are_as_well_conditioned_as_is_asked():
+    W, Y = np.array([[1.0], [0.0]]), np.array([[1.0], [0.0]])
+    found = nearest.nearest_given_labels(np.diag([0.0, 1.01e-3]), W, Y, max_condition=1e3)
+    assert np.abs(found - np.diag([1.0, 1.01e-3])).max() < 1e-15
+    with pytest.raises(ValueError, match="condition number 1.01e.03 .at most 1e.03 is allowed"):
+        nearest.nearest_given_labels(np.diag([0.0, 0.99e-3]), W, Y, max_condition=1e3)
+
+
+def test_rows_are_left_alone_up_to_the_limit_and_raised_beyond():
+    W = np.eye(2)
+    for small, same in ((1.01e-3, True), (0.99e-3, False)):
+        Phi = np.diag([1.0, small])
+        found = nearest.nearest(Phi, W, max_condition=1e3)
+        assert np.array_equal(found, Phi) is same and np.linalg.cond(found) <= 1e3
+        assert found[1, 1] == pytest.approx(small if same else 1.01e-3, rel=1e-9)

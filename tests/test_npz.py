@@ -308,3 +308,10 @@ def test_an_npy_file_is_read_within_its_limit(tmp_path):
 def test_messages_become_one_short_line():
     assert shortened("a\n  b\tc") == "a b c"
     assert len(shortened("word " * 1000)) == npz.LONG and shortened("word " * 1000).endswith(" ...")
+
+
+def test_a_file_may_be_as_large_as_is_allowed_and_no_larger(tmp_path):
+    save_npz(tmp_path / "a.npz", {"A": np.arange(1000.0)})
+    size = len(npy(np.arange(1000.0)))
+    assert load_npz(tmp_path / "a.npz", max_bytes=size)["A"].shape == (1000,)
+    refused(tmp_path / "a.npz", f"max_bytes = {size - 1:,}; refused", max_bytes=size - 1)

@@ -29,7 +29,7 @@ GUARDS = ("check", "_check", "warn", "_warn", "_refuse")
 FILES = {
     "arrays": "arrays",
     "krr": "krr",
-    "spectrum": "spectrum krr",
+    "spectrum": "spectrum",
     "distill": "distill",
     "nearest": "nearest",
     "measure": "measure distill",

@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import csv
+import io
 import json
 import os
 import platform
@@ -22,6 +24,7 @@ from .inputs import (
     check_test_classes,
     guessed_task,
     read,
+    samples,
     targets_of,
 )
 from .report import Progress, comparison, errors, sheet, shortened, summary
@@ -38,6 +41,8 @@ examples:
       features of an encoder, say
   ddref verify ten.npz photos/
       trains on both; exit code 1 where the models differ
+  ddref predict wine.npz new.csv --out predictions.csv
+      trains on the set, predicts new rows
   ddref show ten.npz
       writes ten.png and prints what the file holds
   ddref info ten.npz
@@ -117,6 +122,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("file", metavar="OUT.npz")
     _add_input(one)
     one.set_defaults(run=_verify)
+
+    one = commands.add_parser(
+        "predict", help="train on the file, predict new samples, write a table", **kind
+    )
+    one.add_argument("file", metavar="SET.npz")
+    _add_input(one)
+    one.add_argument(
+        "--out", required=True, metavar="PREDICTIONS.csv", help="the table to write"
+    )
+    one.add_argument(
+        "--force", action="store_true", help="replace the table if it exists"
+    )
+    one.set_defaults(run=_predict)
 
     one = commands.add_parser(
         "show", help="a picture of the points, and what the file says", **kind
@@ -380,6 +398,27 @@ def _verify(options: argparse.Namespace) -> int:
     return NOT_EXACT
 
 
+def _predict(options: argparse.Namespace) -> int:
+    saved, out = files.load(options.file), Path(options.out)
+    _check_out(out, ".csv", options.force)
+    scores = saved.scores(samples(options, saved))
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{options.input}: predictions overflow; are these its units?")
+    k = scores.shape[1]
+    names = ["prediction"] if k == 1 else [f"prediction {i}" for i in range(k)]
+    columns = [scores[:, i].tolist() for i in range(k)]
+    if saved.classes is not None and saved.class_names is not None:
+        words = [saved.class_names[i] for i in scores.argmax(axis=1)]
+        names = ["prediction", *(f"score {name}" for name in saved.class_names)]
+        columns = [words, *columns]
+    with whole_file(out) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(text).writerows([names, *zip(*columns, strict=True)])
+        text.detach()
+    print(f"wrote {out}: {len(scores):,} predictions")
+    return DONE
+
+
 def _show(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
     out = Path(options.out or Path(options.file).with_suffix(".png"))
@@ -402,6 +441,7 @@ def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
         saved = files.load(options.file)
         print(summary(saved))
+        print(f"\nto train on it:\n{files.how_to(saved)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE
     print(f"ddref {__version__}, file format {files.FORMAT}")

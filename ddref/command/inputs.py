@@ -74,6 +74,38 @@ def read(
     )
 
 
+def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
+    """Rows (n, d) to predict, as the points of a saved set are: of a table with its
+    columns, or of arrays; targets beside them are not looked at.
+    """
+    path = Path(options.input).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    ending = path.suffix.lower()
+    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
+    if packed or ending in TEXTS or ending in READERS:
+        if saved.table is None:
+            raise ValueError(
+                f"{options.file} was not made from a table: pass rows as .npy or .npz"
+            )
+        encoder = TableEncoder.from_dict(saved.table)
+        try:
+            return encoder.transform(_source(path, options, encoder))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    if ending == ".npz":
+        found = load_npz(path, max_bytes=options.max_bytes, only=["X"])
+        if len(found) != 1:
+            raise ValueError(f"{path}: one array named X is needed")
+        X = next(iter(found.values()))
+    elif ending == ".npy":
+        X = load_npy(path, options.max_bytes)
+    else:
+        raise ValueError(f"{path}: a table, or a file .npy or .npz (X), is needed")
+    X = _channels_last(X, str(path), options.channels, [])
+    return _rows(X, str(path))[0]
+
+
 def _images(path, options, progress, saved):
     def report(done, total):
         progress("reading images", done, total)

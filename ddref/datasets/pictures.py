@@ -1,6 +1,7 @@
 """Pixels of one picture: decoded, judged before and after, brought to one form."""
 
 import io
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -14,6 +15,7 @@ PNG = b"\x89PNG\r\n\x1a\n"  # the first bytes of one
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MODES = ("1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L")
 LARGEST = 1 << 28  # pixels of one picture, times channels, that is made smaller
+ONE_READS = threading.Lock()  # all threads share the filters of warnings
 
 
 class Pixels(NamedTuple):
@@ -65,8 +67,9 @@ def decoded(
     """
     try:
         source = io.BytesIO(file if isinstance(file, bytes) else file.read_bytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of a bomb, of data cut short
+        with ONE_READS, warnings.catch_warnings():
+            # of a bomb, of data cut short
+            warnings.filterwarnings("error", module=r"PIL\.")
             image = PIL.Image.open(source, formats=FORMATS)
             with image:
                 _check_header(image, limit if size is None else LARGEST)

@@ -134,8 +134,8 @@ class Distiller(BaseEstimator):
     random_state : int, RandomState or None
         Draws the samples, the noise, the weights of a map.
     dtype : {"float64", "float32"}
-        The distilled set is stored in it, and its labels are computed after rounding.
-        The model is always trained in float64.
+        The distilled set is stored in it, whatever the dtype of X, and its labels are
+        computed after rounding. The model is trained, and predicts, in float64.
     device : str, optional
         "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
         NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
