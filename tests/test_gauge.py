@@ -238,3 +238,29 @@ def test_arrays_stay_on_their_device():
 def test_bad_input_is_refused_by_name(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("away, taken", [(90, False), (-90, False), (110, True), (-110, True), (1e6, True)])
+def test_lam_S_is_scaled_beyond_a_hundred_roundings_of_the_square_and_not_below(away, taken):
+    """So that an orthogonal matrix, which is so up to rounding, gives back the same lam_S."""
+    square = 1 + away * 2.0**-52
+    changed = gauge.change_of_basis(np.array([[2.0]]), np.array([[3.0]]), np.array([[np.sqrt(square)]]), 1.0)
+    assert (changed.lam_S != 1.0) == taken and abs(changed.lam_S - square) <= (2 if taken else 100) * 2.0**-52
+
+
+@pytest.mark.parametrize("skew, isometry", [(0.9, True), (1.1, False)])
+def test_a_multiple_of_an_isometry_is_one_up_to_the_root_of_eps(skew, isometry):
+    """3 times an M that is not quite orthogonal: lam_S goes along, up to sqrt(eps), and both are refused with numbers."""
+    d = skew * 2.0**-26 / np.sqrt(8)  # M^T M = 9 diag(1 + 2 d, 1 - 2 d)
+    M = 3 * np.diag([1 + d, 1 - d])
+    Y_S = np.array([[1.0], [2.0]])
+    with pytest.raises(ValueError, match=r"trains a model \S+ away") as refused:
+        gauge.change_of_basis(np.eye(2), Y_S, M, 1.0)
+    away = float(str(refused.value).split("trains a model ")[1].split()[0])
+    assert away < 1e-8 if isometry else away > 0.1
+
+
+@pytest.mark.parametrize("Y_S", [np.zeros((2, 1)), np.array([[1.0], [2.0]])], ids=["zero labels", "labels"])
+def test_features_of_zeros_train_zero_after_every_change_and_keep_their_lam_S(Y_S):
+    changed = gauge.change_of_basis(np.zeros((2, 3)), Y_S, np.diag([1.0, 5.0]), 0.25)
+    assert changed.lam_S == 0.25 and not changed.Phi_S.any()

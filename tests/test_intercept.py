@@ -296,3 +296,38 @@ PHI, W_OK, B = np.arange(12.0).reshape(3, 4) ** 2, np.eye(4)[:, :2], np.zeros((1
 def test_bad_input_is_refused_by_name(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_a_mean_far_larger_than_the_spread_leaves_no_trace():
+    """The mean of such a column is itself rounded: centring once would leave the difference in every row."""
+    x = np.array([[0.0], [2.0], [6.0], [8.0], [14.0], [16.0], [22.0]])
+    W, _ = intercept.fit(2.0**53 + x, 3 * x, 5.0)
+    spread = np.sum((x - x.mean()) ** 2)
+    assert W[0, 0] == pytest.approx(3 * spread / (spread + 5), rel=1e-14)
+    assert np.linalg.norm(intercept.contrasts(2.0**53 + x)) == pytest.approx(np.sqrt(spread), rel=1e-14)
+
+
+def test_two_rows_have_a_contrast_and_rank_plus_one_rows_are_enough():
+    assert intercept.contrasts(np.array([[1.0], [4.0]])).shape == (1, 1)
+    W, b = np.eye(3, 2), np.zeros((1, 2))
+    assert intercept.exact_set(np.diag([1.0, 1.0, 0.0]), W, b).Phi_S.shape == (3, 3)
+    with pytest.raises(ValueError, match="no exact set has fewer than 3 points"):
+        intercept.exact_set(np.eye(3)[:2], W, b)
+
+
+def test_a_single_row_has_no_contrast_and_two_are_chosen_for(rng):
+    with pytest.raises(ValueError, match="Phi has 1 row: nothing is left of it after centring"):
+        intercept.contrasts(np.ones((1, 3)))
+    W = np.array([[2.0], [0.0], [0.0]])
+    Phi_S, _, _ = intercept.exact_set(rng.normal(size=(2, 3)), W, np.zeros((1, 1)), choose=nearest.nearest)
+    assert np.abs((Phi_S[1] - Phi_S[0])[1:]).max() < 1e-14 < abs(Phi_S[1, 0] - Phi_S[0, 0])
+
+
+@pytest.mark.parametrize("spread, kept", [(78, True), (64, False)])
+def test_at_lam_zero_a_spread_counts_from_the_larger_side_times_eps_of_the_uncentred_rows(spread, kept):
+    """2 rows of size sqrt(2), 50 columns: the cutoff is 50 * sqrt(2) = 70.7 eps."""
+    Phi = np.zeros((2, 50))
+    Phi[:, 0], Phi[1, 1] = 1.0, np.sqrt(2) * spread * 2.0**-52
+    W, _ = intercept.fit(Phi, np.array([[0.0], [1.0]]), 0.0)
+    assert (W[1, 0] > 0) == kept
+    assert not intercept.fit(0 * Phi, np.array([[0.0], [1.0]]), 0.0).W.any()

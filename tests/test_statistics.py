@@ -760,3 +760,36 @@ def test_libraries_do_not_mix_unless_asked_to():
     with pytest.raises(TypeError, match="W is an array of torch cpu"):
         ready().squared_loss(tensors[0][:2, :1])
     assert Statistics(2, 1, like=tensors[0]).update(*tensors).n == 3
+
+
+@pytest.mark.parametrize("products, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+@pytest.mark.parametrize("excess, refused", [(0.9, False), (1.1, True)])
+def test_a_removal_may_leave_a_hundred_roundings_below_zero_and_no_more(products, eps, excess, refused):
+    """Sums of squares of 1 twice: 200 eps. Of features and of targets, each judged by itself."""
+    more = np.array([[np.sqrt(1 + excess * 200 * eps)], [0.0]]).astype(products)
+    one, nothing = np.array([[1.0], [0.0]]).astype(products), np.zeros((1, 1), products)
+    for Phi, Y, words in ((more, one, "squares of feature 0 would become -"), (one, more, r"\|\|Y\|\|\^2 would become -")):
+        s = Statistics(1, 1, products=products).update(np.r_[one, nothing], np.r_[one, nothing])
+        if refused:
+            with pytest.raises(ValueError, match=words):
+                s.remove(Phi, Y)
+            assert s.n == 3 and s.G[0, 0] == 1.0 and s.yy == 1.0
+        else:
+            s.remove(Phi, Y)
+            assert s.n == 1 and s.yy >= 0.0
+
+
+@pytest.mark.parametrize("products, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+@pytest.mark.parametrize("part, refused", [(0.9, False), (1.1, True)])
+def test_models_need_two_digits_of_what_a_removal_left(products, eps, part, refused):
+    """Cancellation times eps of the products is at most 1e-2."""
+    large = np.array([[2.0 ** round(0.5 * math.log2(1e-2 / eps))]]).astype(products)
+    rest = np.sqrt(2 * large**2 * eps / 1e-2 / part)
+    s = Statistics(1, 1, products=products).update(rest, rest)
+    s.update(large, large).remove(large, large)
+    assert s.cancellation * eps == pytest.approx(part * 1e-2, rel=0.05)
+    if refused:
+        with pytest.raises(ValueError, match="fewer than two digits of G are left"):
+            s.solve(1.0)
+    else:
+        assert s.solve(0.0)[0, 0] == pytest.approx(1.0, rel=0.05)
