@@ -146,6 +146,35 @@ def test_every_kind_of_array_is_served_as_its_numbers_or_refused_by_name(door):
             assert error(np.asarray(found), np.asarray(wanted)) < 1e-10, kind
 
 
+PLACES = {
+    "y": lambda y: DistilledRidge().fit(A, y),
+    "y in batches": lambda y: DistilledRidge().partial_fit(A, y),
+    "classes": lambda y: DistilledRidgeClassifier().fit(A, y > 0),
+    "sample_weight": lambda y: DistilledRidge().fit(A, Y[:, 0], y * y),
+    "init": lambda y: DistilledRidge(init=y[:4].reshape(4, 1) * np.ones((1, 4)) + np.eye(4)).fit(A, Y[:, 0]),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_targets_weights_and_starts_are_met_as_the_samples_are(place):
+    y = Y[:, 0] + 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError, match="masked: fill its gaps"):
+            PLACES[place](np.ma.masked_array(y, mask=y > 0.5))
+        wanted = PLACES[place](y).X_distilled_
+        T = torch.from_numpy(y)
+        for same in (T, T.clone().requires_grad_(), torch._neg_view(-T)):
+            if place != "init":  # an array of its own is made there
+                assert error(PLACES[place](same).X_distilled_, wanted) < 1e-10
+
+
+def test_points_to_start_from_may_require_grad():
+    X_0 = torch.from_numpy(A[:4].copy()).requires_grad_()
+    found = DistilledRidge(init=X_0).fit(A, Y[:, 0]).X_distilled_
+    assert error(found, DistilledRidge(init=A[:4]).fit(A, Y[:, 0]).X_distilled_) < 1e-10
+
+
 @pytest.mark.parametrize(
     "kind, words",
     [

@@ -254,7 +254,7 @@ class Distiller(BaseEstimator):
         X, y = validate_data(
             self,
             self._matrix(X),
-            y,
+            plain_rows(y, "y"),
             accept_sparse="csr",
             dtype=np.float64,
             multi_output=True,
@@ -426,7 +426,7 @@ class Distiller(BaseEstimator):
         X, y = validate_data(
             self,
             plain_rows(X),
-            y,
+            plain_rows(y, "y"),
             reset=added is None,
             dtype=np.float64,
             multi_output=True,
@@ -834,7 +834,8 @@ class Distiller(BaseEstimator):
         return samples_to_start_from(rng, X, Y, y, m), m
 
     def _own_points(self):
-        own, d = np.asarray(self.init, dtype=np.float64), len(self.mean_)
+        own, d = plain_rows(self.init, "init"), len(self.mean_)
+        own = np.asarray(own, dtype=np.float64)
         if own.ndim != 2 or own.shape[1] != d or not np.isfinite(own).all():
             raise ValueError(
                 f"init must be a finite array (m, {d}), its shape is {own.shape}"
@@ -1058,7 +1059,9 @@ class DistilledRidge(RegressorMixin, Distiller):
         """
         self._forget()
         X, y = self._validated(X, y, y_numeric=True)
-        weights = checked_weights(sample_weight, X.shape[0])
+        weights = checked_weights(
+            plain_rows(sample_weight, "sample_weight"), X.shape[0]
+        )
         X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
         self._distil(X, y.reshape(len(y), -1), None, weights)
         if y.ndim == 1:
@@ -1096,7 +1099,7 @@ class DistilledRidge(RegressorMixin, Distiller):
 
     def _in_or_out(self, sign, X, y, sample_weight):
         X, y, added = self._batch(X, y, sign, y_numeric=True)
-        weights = checked_weights(sample_weight, len(X))
+        weights = checked_weights(plain_rows(sample_weight, "sample_weight"), len(X))
         X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
         Y = y.reshape(len(y), -1)
         added = added or self._nothing_added(X, Y, weights, flat=y.ndim == 1)
@@ -1191,7 +1194,9 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         self._forget()
         X, y = self._validated(X, y)
         y, multilabel = _classes_or_indicators(y)
-        weights = checked_weights(sample_weight, X.shape[0])
+        weights = checked_weights(
+            plain_rows(sample_weight, "sample_weight"), X.shape[0]
+        )
         X, y, weights = present(X, y, weights)
         if multilabel:
             self._refuse_class_weight()
@@ -1256,7 +1261,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
                 f"class_weight = {self.class_weight!r} depends on all samples: in "
                 "batches pass a dict, or sample_weight"
             )
-        weights = checked_weights(sample_weight, len(X))
+        weights = checked_weights(plain_rows(sample_weight, "sample_weight"), len(X))
         if self.class_weight is not None:
             each = np.array([self.class_weight.get(c, 1.0) for c in y.tolist()])
             weights = checked_weights(each, len(X)) * (

@@ -101,13 +101,13 @@ def noise(
     return mean + scale * rng.standard_normal((m, len(mean)))
 
 
-def plain_rows(X: Any) -> Any:
-    """Rows as they are; a tensor as an array of NumPy, without its gradient; what is no
-    plain dense array refused by name.
+def plain_rows(X: Any, name: str = "X") -> Any:
+    """Rows, or targets, as they are; a tensor as an array of NumPy, without its
+    gradient; what is no plain dense array refused by name.
     """
     if hasattr(X, "toarray"):
         return X  # of scipy.sparse
-    check_dense(X=X)
+    check_dense(**{name: X})
     if not hasattr(X, "detach"):
         return X
     return X.detach().resolve_conj().resolve_neg().cpu().numpy()
