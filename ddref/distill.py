@@ -16,6 +16,7 @@ from .arrays import (
     Array,
     ThinSVD,
     check_arrays,
+    check_finite,
     check_kept,
     check_lam,
     check_shapes,
@@ -334,6 +335,7 @@ def carrier(W: Array, Y_S: Array, Z: Array | None = None) -> Array:
     D = 0 * (W @ Y_pinv) if Z is None else Z - (Z @ Y_S) @ Y_pinv
     for _ in range(3):  # each step takes away what rounding left in the last
         D = D + (W - D @ Y_S) @ Y_pinv
+    check_finite(carrier=D)
     return D
 
 
@@ -372,6 +374,7 @@ def check_span(
 
 def retraining_loss(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> float:
     """How far training on a set is from W, and what its last bits add."""
+    check_finite(features=Phi_S)
     svd = thin_svd(Phi_S)
     return norm(svd.solve(Y_S, lam_S) - W) + svd.rounding(Y_S, lam_S)
 
