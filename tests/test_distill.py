@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import conditioned, error, numpy64, refit
-from ddref import distill
+from ddref import arrays, distill
 from ddref.measure import tolerance
 
 K, P = 5, 40
@@ -341,3 +341,41 @@ def test_real_images_become_ten_points(mnist):
         lam_S = fraction * distill.largest_lam(W, np.eye(10))
         W_S, _ = refit(distill.features(W, np.eye(10), lam_S), np.eye(10), lam_S)
         assert error(W_S, W) <= 1e-12
+
+
+def test_labels_are_refused_where_rounding_may_take_a_tenth_of_w():
+    """Scanned in the condition number: the first refused loses just above a tenth, the last that is not just below."""
+    W, lost, refused = np.array([[1.0], [1.0]]), [], []
+    for small in np.geomspace(1e-3, 1e-15, 700):
+        Phi_S = np.diag([1.0, small])
+        try:
+            Y_S = distill.labels(Phi_S, W, 1.0)
+        except ValueError as error:
+            refused.append(float(str(error).split("about a fraction ")[1].split()[0]))
+            assert distill.labels(Phi_S, W, 1.0, span_tol=1e9).shape == (2, 1)  # who allows more, gets it
+        else:
+            lost.append(arrays.thin_svd(Phi_S).rounding(Y_S, 1.0) / np.linalg.norm(W))
+    assert 0.09 < max(lost) <= 0.1 <= min(refused) < 0.12
+
+
+def test_a_model_of_zeros_has_rank_zero_and_nothing_to_keep():
+    assert distill.rank_report(np.zeros((3, 2)), rtol=0.5) == (0, 0.0, 0.0, 0.5)
+
+
+def test_mixed_branches_say_the_ratio_of_their_roots():
+    W, Y_S = np.diag([2.0, 1.0]), np.eye(2)
+    with pytest.warns(UserWarning, match=r"mixed branches: t_max / t_min = ") as said:
+        Phi_S = distill.features(W, Y_S, 0.01, signs=[1, -1])
+    t = np.linalg.svd(Phi_S, compute_uv=False)
+    assert f"t_max / t_min = {t[0] / t[1]:.3g}," in str(said[0].message) and t[0] / t[1] > 10
+
+
+def test_what_rows_miss_is_told_with_its_cause_only_where_rounding_is_one():
+    W = np.array([[1.0], [1.0], [0.0]])
+    with pytest.raises(ValueError, match="use at least 1 rows that span the columns of W$"):
+        distill.labels(np.array([[1.0, 0.0, 0.0]]), W, span_tol=0.5)
+    with pytest.raises(ValueError, match="of W$"):  # two of rank two, at a condition of 1: no fault of rounding
+        distill.labels(np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), W, span_tol=1e-3)
+    rows = np.array([[1.0, 1.0, 1e-3], [1.0, -1.0, 1e-3]])
+    with pytest.raises(ValueError, match="rounding costs about .* here, float64, better conditioned rows$"):
+        distill.labels(rows, W, span_tol=0.0)

@@ -331,3 +331,17 @@ def test_at_lam_zero_a_spread_counts_from_the_larger_side_times_eps_of_the_uncen
     W, _ = intercept.fit(Phi, np.array([[0.0], [1.0]]), 0.0)
     assert (W[1, 0] > 0) == kept
     assert not intercept.fit(0 * Phi, np.array([[0.0], [1.0]]), 0.0).W.any()
+
+
+def test_labels_are_refused_where_rounding_may_take_a_tenth_of_w():
+    """Scanned in the mean: the first refused loses just above a tenth, and at a mean 3 % smaller nothing is refused."""
+    W, b, taken, refused = np.ones((1, 1)), np.zeros((1, 1)), [], []
+    for mean in np.geomspace(1e10, 1e15, 400):
+        Phi_S = mean + np.array([[0.0], [1.0]])
+        try:
+            intercept.labels(Phi_S, W, b)
+            taken.append(mean)
+        except ValueError as error:
+            refused.append((mean, float(str(error).split("about a fraction ")[1].split()[0])))
+            assert intercept.labels(Phi_S, W, b, span_tol=1e9).shape == (2, 1)  # who allows more, gets it
+    assert 0.1 <= refused[0][1] < 0.11 and taken[-1] < refused[0][0] < 1.1 * taken[-1]

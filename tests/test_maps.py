@@ -648,3 +648,55 @@ def test_a_map_that_differs_from_its_network_is_not_returned(monkeypatch):
 def test_importing_the_maps_loads_no_torch():
     code = "import sys, ddref.maps; assert 'torch' not in sys.modules; ddref.maps.flow(4, seed=0)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- thresholds, both sides of each
+
+
+@pytest.mark.parametrize("dtype, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+@pytest.mark.parametrize("count, onto", [(21, True), (19, False)])
+def test_a_matrix_is_onto_above_the_larger_side_times_eps(dtype, eps, count, onto):
+    A = np.zeros((20, 2), dtype)
+    A[0, 0], A[1, 1] = 4.0, 4 * count * eps
+    phi = maps.Linear(A)
+    assert phi.is_onto() == onto and phi.rank == 1 + onto
+    if not onto:
+        with pytest.raises(ValueError, match=r"a rank-deficient layer reaches only a subspace; use p <= d") as refused:
+            phi.preimage(np.ones((1, 2), dtype))
+        assert ("judged in float32" in str(refused.value)) == (dtype == "float32")
+    assert maps.Linear(A, rtol=1e-3).rank == 1 and maps.Linear(np.diag([1.0, 1e-3]), rtol=0.9e-3).rank == 2
+
+
+@pytest.mark.parametrize("count, onto", [(0, False), (3.9, False), (4, False), (4.1, True)])
+def test_a_factor_is_zero_up_to_d_eps_of_the_largest(count, onto):
+    phi = maps.Scale(np.array([-8.0, 1.0, 2.0, 8 * count * 2.0**-52]))
+    assert phi.is_onto() == onto
+    if not onto:
+        with pytest.raises(ValueError, match="1 of 4 factors are zero"):
+            phi.preimage(np.ones((1, 4)))
+
+
+def test_the_edges_of_open_and_closed_ranges():
+    below = np.nextafter(1.0, 0.0)
+    for phi, inside, outside in (
+        (maps.Tanh(), [-below, 0.0, below], [-1.0, 1.0]),
+        (maps.Sigmoid(), [1e-300, 0.5, below], [0.0, 1.0, -1e-300]),
+        (maps.ReLU(), [0.0, 1e-300, 1e300], [-1e-300]),
+    ):
+        for value in inside:
+            phi.check_reach(np.array([[value]]))
+        for value in outside:
+            with pytest.raises(ValueError):
+                phi.check_reach(np.array([[value]]))
+
+
+def test_activations_by_hand_on_both_sides_of_zero():
+    X = np.array([[-2.0, 0.0, 3.0]])
+    assert maps.LeakyReLU(0.5)(X).tolist() == [[-1.0, 0.0, 3.0]]
+    assert maps.LeakyReLU(0.5).preimage(X).tolist() == [[-4.0, 0.0, 3.0]]
+    assert maps.ReLU()(X).tolist() == [[0.0, 0.0, 3.0]]
+    assert maps.ReLU().preimage(np.array([[0.0, 0.0, 3.0]]), near=np.array([[-2.0, 5.0, 1.0]])).tolist() == [[-2.0, 0.0, 3.0]]
+    assert np.allclose(maps.Sigmoid()(np.array([[-800.0, -1.0, 0.0, 1.0, 800.0]])), [[0.0, 0.2689414213699951, 0.5, 0.7310585786300049, 1.0]], atol=1e-16)
+    for slope in (0.25, 4.0):
+        phi = maps.LeakyReLU(slope)
+        assert phi.lipschitz() == max(slope, 1.0) and phi.condition() == 4.0

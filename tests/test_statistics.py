@@ -793,3 +793,33 @@ def test_models_need_two_digits_of_what_a_removal_left(products, eps, part, refu
             s.solve(1.0)
     else:
         assert s.solve(0.0)[0, 0] == pytest.approx(1.0, rel=0.05)
+
+
+def test_only_the_zero_that_sum_starts_from_is_added(rng):
+    s = Statistics(5, 2).update(*rows(rng))
+    assert sum([s, s]).n == 120 and np.array_equal((0 + s).G, s.G)
+    for other in (3, 0.0, "0", None):
+        with pytest.raises(TypeError):
+            other + s
+
+
+def test_sums_that_overflow_together_are_refused_and_nothing_is_changed():
+    large = np.array([[1e154]])
+    s = Statistics(1, 1).update(large, np.ones((1, 1)))
+    with pytest.raises(ValueError, match="the sums overflow float64: scale the features; nothing was changed"):
+        s += Statistics(1, 1).update(large, np.ones((1, 1)))
+    assert s.n == 1 and s.G[0, 0] == 1e154**2
+
+
+def test_after_the_last_sample_is_removed_nothing_is_remembered_of_its_size(rng):
+    Phi, Y = rows(rng)
+    s = Statistics(5, 2).update(1e6 * Phi, 1e6 * Y).remove(1e6 * Phi, 1e6 * Y)
+    assert s.n == 0 and s.yy == 0.0 and s.cancellation == 1.0
+    assert s.update(Phi, Y).cancellation == 1.0 and agree(s, Phi, Y)
+
+
+def test_sums_of_any_library_are_returned_as_they_are(rng):
+    xp = pytest.importorskip("array_api_strict")
+    Phi, Y = rows(rng)
+    s = Statistics(5, 2).update(xp.asarray(Phi), xp.asarray(Y))
+    assert error(np.asarray(s.G), Phi.T @ Phi) < 1e-14 and error(np.asarray(s.B), Phi.T @ Y) < 1e-13
