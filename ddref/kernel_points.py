@@ -223,7 +223,7 @@ def greedy(
     most = 1.0  # of what coefficients have made of it
     while len(order) < V.shape[1]:
         j = len(order)
-        _check_remaining(P, most * noise, j)
+        _check_remaining(P, V[:, :j], inverse[:j, :j], most * noise, noise)
         free = (P > max(rtol * largest, noise)) & (P < math.inf)
         if not bool(xp.any(free)):
             break
@@ -302,11 +302,17 @@ def _largest_of_kernel(K: Array) -> float:
     return largest
 
 
-def _check_remaining(P: Array, noise: float, j: int) -> None:
-    """Refuse a matrix that is not positive semi-definite, as seen after j points."""
-    least = number(array_namespace(P).min(P))
-    if least < -100 * noise:
+def _check_remaining(
+    P: Array, V: Array, inverse: Array, most: float, noise: float
+) -> None:
+    """Refuse a matrix that is not positive semi-definite, as seen after j points: more
+    than rounding is missing, which grows with the coefficients of the row in these.
+    """
+    xp = array_namespace(P)
+    i = int(xp.argmin(P))
+    amplified = 1 + number(xp.sum((V[i, :] @ inverse) ** 2))
+    if number(P[i]) < -100 * max(most, amplified * noise):
         raise ValueError(
-            f"K is not positive semi-definite: {least:.3g} is left on its diagonal "
-            f"after {j} points; pass the matrix of a kernel"
+            f"K is not positive semi-definite: {number(P[i]):.3g} is left on its "
+            f"diagonal after {V.shape[1]} points; pass the matrix of a kernel"
         )

@@ -422,7 +422,8 @@ def certified(
         condition,
         X_S if dtype is None else dtype,
         rounding=rounding,
-        uncertain=_uncertain(Phi_S, Y_S, lam_S, b) / (norm(W) or 1.0),
+        # of a model of zeros, what rounding makes of the labels counts
+        uncertain=_uncertain(Phi_S, Y_S, lam_S, b) / (norm(W) or norm(Y_S) or 1.0),
         intercept_error=error_b,
         intercept_rounding=eps * norm(Y_S) / Y_S.shape[0] ** 0.5 / size,
         largest_input=number(array_namespace(X_S).max(abs(X_S))),
