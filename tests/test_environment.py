@@ -149,6 +149,7 @@ def fast_switches():
     sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 def test_eight_threads_at_once_get_what_one_gets(expected, fast_switches):
     barrier = Barrier(8)
 
@@ -188,6 +189,7 @@ def test_forward_differentiation_in_threads_is_that_of_one(fast_switches):
         assert all(torch.equal(found, expected) for found in pool.map(at.push, [X] * 100))
 
 
+@pytest.mark.slow
 def test_processes_without_asserts_spawned_and_forked_get_the_same(expected, monkeypatch):
     """The spawned one is without docstrings, too; eight threads import the package in it; it forks the other."""
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")

@@ -72,17 +72,20 @@ def report(tmp_path_factory):
     return pages, summary, status, good, sorted(path.name for path in (root / "shots").iterdir())
 
 
+@pytest.mark.slow  # a browser
 def test_a_good_page_passes_and_its_screenshots_are_taken_wide_and_on_a_phone(report):
     assert report[0]["good"] == report[3] == "ok   good.html"
     assert report[4] == ["good-phone.png", "good-wide.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_named(report, name):
     assert report[0][name].startswith("FAIL")
     assert FAULTS[name][1] in report[0][name]
 
 
+@pytest.mark.slow  # a browser
 def test_the_exit_status_and_the_summary_count_the_failures(report):
     assert report[2] == 1
     assert report[1].startswith(f"1 of {len(FAULTS) + 1} pages passed, {len(FAULTS)} failed")
