@@ -34,11 +34,11 @@ PYTEST = $(PY) -m pytest -p tools.quick_start -n 2 --dist loadscope --no-loadsco
 
 test: $(STAMP) ## lint, types, unit tests, doctests, and every chapter executed again and compared
 	$(CHECK)
-	$(PYTEST) -m "not slow" tests ddref chapters
+	$(PYTEST) -m "not slow" chapters tests ddref
 
 test-all: $(STAMP) ## the same and what is slow: several machines, the built package in an empty environment
 	$(CHECK)
-	$(PYTEST) tests ddref chapters
+	$(PYTEST) chapters tests ddref
 
 # The oldest scikit-learn asks for SCIPY_ARRAY_API where array-api-compat is installed. What old versions warn of is theirs.
 test-oldest: $(OLDEST)/.installed ## the package with the oldest NumPy, PyTorch and scikit-learn that it allows
