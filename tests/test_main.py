@@ -173,6 +173,22 @@ def test_predict_reads_arrays(inputs, tmp_path, capsys):
     assert "was not made from a table" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("кот", "犬"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 256, (4, 4)).astype(np.uint8)).save(tmp_path / "train" / name / f"{i}.png")
+    out, environment = tmp_path / "o.npz", {**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"}
+    for line in (["distill", tmp_path, "--out", out], ["info", out], ["verify", out, tmp_path], ["show", out]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ddref", *map(str, line)], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert files.load(out).class_names == ("кот", "犬")
+
+
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
     lines = (inputs / "wine.csv").read_text().splitlines()
     for change, code in ((0, 0), (1, 1)):

@@ -56,6 +56,9 @@ exit codes: 0 done, 1 not exact (verify), 2 a mistake in the input, 130 interrup
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command with the arguments `argv`; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # letters that a terminal lacks end nothing
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     parser = _parser()
     options = parser.parse_args(argv)
     if options.command is None:
