@@ -189,6 +189,20 @@ def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
     assert files.load(out).class_names == ("кот", "犬")
 
 
+def test_folders_of_classes_alone_are_distilled_with_a_part_for_testing(inputs, tmp_path, capsys):
+    """`--test` draws, `--size` fits, and verify does the same again."""
+    folder, out = inputs / "images" / "train", str(tmp_path / "o.npz")
+    few = ["--points", "12", "--size", "6"]
+    assert main(["distill", str(folder), "--test", "0.25", *few, "--out", out]) == 0
+    printed = capsys.readouterr()
+    assert "accuracy on test" in printed.out and "images drawn as test images" in printed.err
+    assert "60 of 60 images brought to 6 x 6 pixels" in printed.err and "images of 6 x 6" in printed.out
+    assert main(["verify", out, str(folder), "--test", "0.25"]) == 0
+    assert "0 of" in capsys.readouterr().out
+    assert main(["verify", out, str(folder)]) == 1
+    assert capsys.readouterr().out.startswith("not the data this set was made from")
+
+
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
     lines = (inputs / "wine.csv").read_text().splitlines()
     for change, code in ((0, 0), (1, 1)):

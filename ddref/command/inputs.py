@@ -1,6 +1,7 @@
 """The data that a command is given: folders of images, tables, arrays."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -123,13 +124,14 @@ def _images(path, options, progress, saved):
         progress=report,
     )
     names = np.array(found.class_names)
-    X, X_test = (A.reshape(len(A), -1) for A in (found.X_train, found.X_test))
+    shape = found.X_train.shape[1:]
+    X, X_test = (A.reshape(-1, math.prod(shape)) for A in (found.X_train, found.X_test))
     test = (X_test, names[found.y_test]) if len(X_test) else (None, None)
     return Data(
         X,
         names[found.y_train],
         *test,
-        image_shape=found.X_train.shape[1:],
+        image_shape=shape,
         images=True,
         notes=found.notes,
     )
