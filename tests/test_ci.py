@@ -13,9 +13,12 @@ import pytest
 
 from tools import pages_check
 
-pytestmark = pytest.mark.skipif(
-    os.name == "nt" or not all(map(shutil.which, ("make", "bash"))), reason="the commands need make and bash"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.name == "nt" or not all(map(shutil.which, ("make", "bash"))), reason="the commands need make and bash"
+    ),
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = ["ruff check", "mypy", "pytest", "notebooks.py run", "jupyter-book build", "pages_check.py"]  # as they come
@@ -168,7 +171,6 @@ def book(clone):
     return build
 
 
-@pytest.mark.slow
 def test_a_book_with_a_fault_is_not_built_and_every_fault_is_named(book):
     faulty = {f"fault_{name}": f"# Fault\n\n{text}\n" for name, (text, _) in FAULTS.items()}
     status, said, _ = book(index=GOOD, page=OTHER, **faulty)
@@ -180,7 +182,6 @@ def test_a_book_with_a_fault_is_not_built_and_every_fault_is_named(book):
     assert len(warnings) == len(FAULTS)  # none of the good pages
 
 
-@pytest.mark.slow
 def test_a_good_book_is_built_and_raw_html_that_leads_nowhere_is_found_in_its_pages(book, clone):
     status, said, _ = book(index=GOOD, page=OTHER)
     assert status == 0, said

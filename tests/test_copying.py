@@ -131,6 +131,7 @@ def test_every_public_function_can_be_copied():
     assert copies()[1] == {}
 
 
+@pytest.mark.slow  # all of them, in five stages
 @pytest.mark.parametrize("stage", ABSENT)
 def test_every_public_function_runs_alone(ran, stage):
     """What needs PyTorch or scikit-learn has them; to all others they are not installed."""

@@ -401,6 +401,7 @@ def torchrun(*options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_gloo
 def test_torchrun_runs_the_command_and_a_killed_run_is_finished_by_one_process(data):
     Path("die").touch()

@@ -173,7 +173,7 @@ def test_predict_reads_arrays(inputs, tmp_path, capsys):
     assert "was not made from a table" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("кот", "犬"):

@@ -310,6 +310,7 @@ def test_rooms_that_a_room_imports_and_results_that_a_cell_names_count(book):
 # -- execution
 
 
+@pytest.mark.slow
 def test_executing_twice_gives_the_same_file_and_a_failing_cell_changes_nothing(book, capsys):
     path = book[0] / "chapters" / "00_test.ipynb"
     picture = "import matplotlib.pyplot as plt\nfrom ddref.krr import fit\nprint(fit(1))\nplt.plot([1, 2]);"
