@@ -81,6 +81,9 @@ def test_under_either_default_dtype_of_pytorch(expected, dtype):
 def test_where_pytorch_keeps_no_gradients(expected, mode):
     """Training and the solver, which need them, switch them on."""
     with mode():
+        one = torch.ones(1)
+        if not torch.func.jvp(torch.sin, (one,), (one,))[1]:  # so does the solver say, and refuses
+            pytest.skip(f"PyTorch {torch.__version__} gives no derivatives here, not even forward ones")
         assert different(everything.results(), expected) == []
 
 

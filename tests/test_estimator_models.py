@@ -27,7 +27,7 @@ CLASSIFIERS = {
     "LogisticRegression-sparse": linear.LogisticRegression(C=0.1, l1_ratio=1.0, solver="saga", fit_intercept=False),
 }
 REGRESSORS = {
-    "Ridge": linear.Ridge(alpha=[3.0, 7.0]),
+    "Ridge": linear.Ridge(alpha=np.array([3.0, 7.0])),
     "Ridge-no-intercept": linear.Ridge(fit_intercept=False),
     "LinearRegression": linear.LinearRegression(),
     "Lasso": linear.Lasso(alpha=5.0),
