@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..statistics import Statistics
+from .training import as_numpy
 from .weights import column_means
 
 KEPT = 1000  # samples that are kept as points to start from
@@ -188,5 +189,4 @@ def _rows_with(G, B, before, lost):
 
 
 def _as_array(A):
-    A = A.detach().cpu().numpy() if hasattr(A, "detach") else A
-    return np.asarray(A, dtype=np.float64)
+    return np.asarray(as_numpy(A), dtype=np.float64)

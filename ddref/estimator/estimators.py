@@ -48,7 +48,7 @@ from .frozen import (
 from .images import Images, displayed
 from .points import copies, noise, plain_rows, samples_to_start_from, some_rows
 from .sparse import SparseTraining
-from .training import Training, by_validation, trained
+from .training import Training, as_numpy, by_validation, trained
 from .weights import (
     checked_weights,
     column_deviations,
@@ -441,7 +441,7 @@ class Distiller(BaseEstimator):
             return X
         self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self.feature_map_ = self._map(X, None, 0)
-        return _numpy(self._features(X))
+        return as_numpy(self._features(X))
 
     def _nothing_added(self, X, Y, weights, **options):
         """Sums to which the first batch can be added."""
@@ -510,10 +510,10 @@ class Distiller(BaseEstimator):
         )
         self._report("checking")
         self.certificate_ = self._compared(found, W, b, Phi, X_0, classes)
-        self.X_distilled_ = _numpy(found.X_S).astype(self.dtype)
-        self.y_distilled_ = _numpy(found.Y_S).astype(self.dtype)
+        self.X_distilled_ = as_numpy(found.X_S).astype(self.dtype)
+        self.y_distilled_ = as_numpy(found.Y_S).astype(self.dtype)
         self.lam_s_, self.n_points_ = found.lam_S, m
-        self.coef_, self.intercept_ = _numpy(W).T.copy(), _numpy(b)[0]
+        self.coef_, self.intercept_ = as_numpy(W).T.copy(), as_numpy(b)[0]
         return self
 
     def _solved(self, phi, W, b, X_0):
@@ -559,7 +559,7 @@ class Distiller(BaseEstimator):
                 raise ValueError(
                     f"X has {Phi.shape[1]} features and the model reads {W.shape[0]}"
                 )
-            Y = _numpy(Phi @ W + b)
+            Y = as_numpy(Phi @ W + b)
         classification = linear.classes is not None
         if classification:
             self.classes_, self.multilabel_ = np.asarray(linear.classes), False
@@ -601,12 +601,14 @@ class Distiller(BaseEstimator):
             return certificate
         Phi_0 = self._features(X_0)
         if isinstance(self.feature_map_, FrozenNetwork):  # to `recipe` it starts there
-            Phi_S = self._features(_numpy(found.X_S))
+            Phi_S = self._features(as_numpy(found.X_S))
             certificate = certificate._replace(distance=relative_error(Phi_S, Phi_0))
         rows = Phi_0
         if self.fit_intercept and len(X_0) > 1:
             rows = intercept.contrasts(Phi_0)
-        start, end = ((A - self.mean_) / self.scale_ for A in (X_0, _numpy(found.X_S)))
+        start, end = (
+            (A - self.mean_) / self.scale_ for A in (X_0, as_numpy(found.X_S))
+        )
         if isinstance(self.init, str):
             certificate = certificate._replace(copies=copies(start, end))
         return certificate._replace(
@@ -616,12 +618,12 @@ class Distiller(BaseEstimator):
 
     def _predictions_compared(self, found, W, b, Phi, classes):
         """The certificate with how predictions on samples change."""
-        Phi_S = self._features(_numpy(found.X_S))
+        Phi_S = self._features(as_numpy(found.X_S))
         W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
         P, P_S = Phi @ W + b, Phi @ W_S + b_S
         changed = None
         if classes:
-            changed = int(np.sum(_numpy(_decisions(P) != _decisions(P_S))))
+            changed = int(np.sum(as_numpy(_decisions(P) != _decisions(P_S))))
         return found.certificate._replace(
             prediction_error=relative_error(P_S, P),
             decisions_changed=changed,
@@ -849,7 +851,7 @@ class Distiller(BaseEstimator):
         check_is_fitted(self, "X_distilled_")
         X = self._later_matrix(X)
         W, b = np.atleast_2d(self.coef_).T, np.atleast_1d(self.intercept_)
-        return _numpy(self._features(X)) @ W + b
+        return as_numpy(self._features(X)) @ W + b
 
     def transform_distilled(self) -> np.ndarray:
         """The rows (m, p) that ridge regression is trained on.
@@ -863,7 +865,7 @@ class Distiller(BaseEstimator):
         check_is_fitted(self, "X_distilled_")
         if self.feature_map_ is None and self.scaling is None:
             return self.X_distilled_
-        return _numpy(self._features(self.X_distilled_))
+        return as_numpy(self._features(self.X_distilled_))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns of `transform_distilled`: those of X, or those of the
@@ -1357,7 +1359,3 @@ def _decisions(P):
     if P.shape[1] == 1:
         return P[:, 0] > 0
     return array_namespace(P).argmax(P, axis=1)
-
-
-def _numpy(A):
-    return A.detach().cpu().numpy() if hasattr(A, "detach") else A

@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array
 
 from .estimators import DistilledRidge, DistilledRidgeClassifier
+from .training import as_numpy
 
 LINEAR = 1e-5  # how far predictions may be from linear ones, relative to their size
 TRAINING = ("lam", "select", "scaling", "fit_intercept", "class_weight", "missing")
@@ -208,5 +209,4 @@ def _checked(W, b, flat, classes):
 
 def _array(A):
     """Numbers in float64, of NumPy or PyTorch."""
-    A = A.detach().cpu().numpy() if hasattr(A, "detach") else A
-    return np.array(A, dtype=np.float64)
+    return np.array(as_numpy(A), dtype=np.float64)

@@ -255,9 +255,9 @@ def by_validation(
     for W in model.models(lams):
         P = model.predictions(Phi[out, :], W)
         if y is None:
-            errors = _as_numpy(xp.mean((P - Y[out, :]) ** 2, axis=1))
+            errors = as_numpy(xp.mean((P - Y[out, :]) ** 2, axis=1))
         else:
-            errors = _as_numpy(xp.argmax(P, axis=1)) != y[held]
+            errors = as_numpy(xp.argmax(P, axis=1)) != y[held]
         scores.append(float(np.average(errors, weights=weights[held])))
     return np.array(scores)
 
@@ -291,5 +291,6 @@ def _mean(A: Array, roots: Array | None = None) -> Array:
     return mean + rest / total
 
 
-def _as_numpy(A: Array) -> np.ndarray:
-    return A if isinstance(A, np.ndarray) else A.detach().cpu().numpy()
+def as_numpy(A: Any) -> Any:
+    """A tensor as an array of NumPy, without its gradient; all else as it is."""
+    return A.detach().cpu().numpy() if hasattr(A, "detach") else A
