@@ -119,6 +119,20 @@ def equivalent(path: Path = EQUIVALENT) -> dict[str, str]:
     return {change: reason for change, reason in pairs}
 
 
+class QuickFirst:
+    """Random tests come last, and with few examples: most changes have been seen by then."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items):
+        import hypothesis
+
+        random = [item for item in items if getattr(item.obj, "is_hypothesis_test", False)]
+        for item in random:
+            own = item.obj._hypothesis_internal_use_settings
+            item.obj._hypothesis_internal_use_settings = hypothesis.settings(own, max_examples=20)
+        items.sort(key=lambda item: item in random)
+
+
 def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
     """Whether the tests pass in `folder`, in a process of their own; and the CPU seconds that they took."""
     child = os.fork()
@@ -138,7 +152,8 @@ def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, fl
         code = 3
         try:
             options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", FAST]
-            code = pytest.main([*tests, *options, "-W", "ignore::pytest.PytestAssertRewriteWarning"])
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            code = pytest.main([*tests, *options], plugins=[QuickFirst()])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -212,6 +227,7 @@ def main() -> int:
     import array_api_compat.torch  # noqa: F401  what takes seconds to import is there before the first fork
     import hypothesis.extra.numpy  # noqa: F401
     import pytest  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
 
     left, tried = survivors(ROOT, wanted, asked.sample, equivalent(), asked.seed)
     return int(10 * len(left) > tried)
