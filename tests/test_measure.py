@@ -39,7 +39,13 @@ def test_relative_error_is_numpys_and_takes_any_dimension(seed, n, p):
 def test_accuracy_by_hand(nx):
     scores = nx.asarray([[1.0, 2.0, 0.0], [5.0, 1.0, 1.0], [0.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
     classes = np.array([1, 0, 0, 0])
-    assert measure.accuracy(scores, classes if nx.library == "numpy" else __import__("torch").tensor(classes)) == 0.75
+    assert (
+        measure.accuracy(
+            scores,
+            classes if nx.library == "numpy" else __import__("torch").tensor(classes),
+        )
+        == 0.75
+    )
 
 
 def test_tolerance_is_constant_times_condition_times_eps():
@@ -188,7 +194,46 @@ def test_condition_numbers_begin_at_one_and_classes_at_zero():
         with pytest.raises(ValueError, match="must be a number of at least 1"):
             measure.tolerance(condition, np.float64)
     scores = np.eye(3)
-    assert measure.accuracy(scores, np.array([0, 1, 2])) == 1.0 and measure.accuracy(scores, np.array([0, 1, 1])) == 2 / 3
+    assert (
+        measure.accuracy(scores, np.array([0, 1, 2])) == 1.0 and measure.accuracy(scores, np.array([0, 1, 1])) == 2 / 3
+    )
     for wrong in ([0, 1, 3], [-1, 1, 2]):
         with pytest.raises(ValueError, match=r"classes must lie in 0\.\.2"):
             measure.accuracy(scores, np.array(wrong))
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1e-3, 0.5])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 7), (11, 7)])
+def test_no_small_change_moves_the_model_more_than_its_sensitivity_says(rng, shape, lam_S):
+    """Random changes stay below; the worst change of the labels is met, and one of the features within a factor of 5."""
+    m, p = shape
+    Phi_S, Y_S = conditioned(rng, m, p, 20), rng.normal(size=(m, 2))
+    W = refit(Phi_S, Y_S, lam_S)[0]
+    found, size = measure.sensitivity(Phi_S, Y_S, lam_S), np.linalg.norm(W)
+    U, s, Vh = np.linalg.svd(Phi_S, full_matrices=False)
+    largest = np.zeros(2)
+    worst = np.argmax(s / (s**2 + lam_S))
+    directions = [
+        np.outer(U[:, worst], Vh[worst]),
+        np.outer(Y_S @ W.T @ Vh[worst], Vh[worst]),
+    ]
+    for E in [rng.normal(size=shape) for _ in range(50)] + directions:
+        E = 1e-7 * E / np.linalg.norm(E)
+        F = 1e-7 * np.outer(U[:, worst], rng.normal(size=2))
+        for i, (dE, dF) in enumerate(((E, 0 * F), (0 * E, F))):
+            change = np.linalg.norm(dE if i == 0 else dF)
+            moved = np.linalg.norm(refit(Phi_S + dE, Y_S + dF, lam_S)[0] - W) / size / change
+            assert moved <= found[i] * (1 + 1e-4)
+            largest[i] = max(largest[i], moved / found[i])
+    assert largest[1] > 0.999 and largest[0] > 0.2
+
+
+def test_sensitivity_by_hand_and_where_it_is_infinite(nx):
+    ten = measure.sensitivity(nx.asarray([[0.1, 0.0]]), nx.asarray([[1.0]]), 0.0)  # W = 10
+    assert ten.labels == pytest.approx(1.0, rel=1e-6) and ten.features == pytest.approx(20.0, rel=1e-6)
+    orthonormal = measure.sensitivity(nx.asarray(np.eye(3)), nx.asarray(np.ones((3, 2))), 0.0)
+    assert orthonormal.features == pytest.approx(1.0, rel=1e-6)  # square: alpha moves nothing
+    lost = nx.asarray([[1.0, 0.0], [1.0, 0.0]]), nx.asarray([[1.0], [1.0]])
+    assert measure.sensitivity(*lost, 0.0) == (np.inf, np.inf)
+    assert max(measure.sensitivity(*lost, 0.1)) < 30
+    assert measure.sensitivity(nx.asarray(np.eye(2)), nx.asarray(np.zeros((2, 1))), 0.0) == (np.inf, np.inf)
