@@ -1,4 +1,4 @@
-"""The commands: distill, verify, show, info, copy."""
+"""The commands: distill, verify, predict, show, export, info, copy."""
 
 import argparse
 import contextlib
@@ -18,6 +18,7 @@ from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
 from .arguments import parser
+from .export import export
 from .inputs import (
     Data,
     as_numbers,
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         return MISTAKE
     try:
         run = COMMANDS[options.command]
-        if options.command not in ("verify", "show", "info"):
+        if options.command not in ("verify", "show", "export", "info"):
             return run(options)
         # what a file says can overflow: it is refused, or called not exact, in words
         with np.errstate(all="ignore"):
@@ -206,6 +207,13 @@ def _show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser()
+    saved = files.load(options.file)
+    print(export(saved, folder, overwrite=options.overwrite))
+    return DONE
+
+
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
         saved = files.load(options.file)
@@ -221,7 +229,7 @@ def _info(options: argparse.Namespace) -> int:
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
         ("pandas", "tables with words, dates, gaps"),
-        ("pillow", "image folders, show"),
+        ("pillow", "image folders, show, export"),
         ("torch", "convolutional maps, GPU"),
     ):
         try:
@@ -244,6 +252,7 @@ COMMANDS = {
     "verify": _verify,
     "predict": _predict,
     "show": _show,
+    "export": _export,
     "info": _info,
     "copy": _copy,
 }
