@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..tables.cells import alike
+from ..tables.cells import shown as names_shown
 from .inputs import (
     MAX_BYTES,
     Data,
@@ -64,11 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return MISTAKE
+    quiet: Any = "ignore" if options.command in ("verify", "show", "info") else None
     try:
-        if options.command not in ("verify", "show", "info"):
-            return options.run(options)
         # what a file says can overflow: it is refused, or called not exact, in words
-        with np.errstate(all="ignore"):
+        with _warnings_in_one_line(), np.errstate(all=quiet):
             return options.run(options)
     except KeyboardInterrupt:
         print("ddref: interrupted; nothing was written", file=sys.stderr)
@@ -82,6 +85,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"ddref: error: {_said(error)}", file=sys.stderr)
         return MISTAKE
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings without the place in the code that they come from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ddref: warning: {one_line(str(message))}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _said(error: BaseException) -> str:
@@ -328,6 +345,9 @@ def _distill(options: argparse.Namespace) -> int:
             as_numbers(data.y, "the targets")
         else:
             check_test_classes(data)
+            twins = alike(np.unique(data.y).tolist())
+            if twins:
+                progress.note(f"{names_shown(twins, 60)} are different classes")
         make = estimator.DistilledRidge
         if task == "classification":
             make = estimator.DistilledRidgeClassifier
