@@ -268,6 +268,11 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         help="a feature map; default: none, the columns",
     )
     add(
+        "--map-arrays",
+        action="store_true",
+        help="store the weights of the map; default: the seed that draws them again",
+    )
+    add(
         "--scaling",
         choices=("auto", "none", "columns", "global"),
         default="auto",
@@ -348,7 +353,12 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force, data=(data.X, data.y))
+        model.save(
+            out,
+            overwrite=options.force,
+            data=(data.X, data.y),
+            map_arrays=options.map_arrays,
+        )
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
