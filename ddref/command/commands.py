@@ -50,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         with np.errstate(all="ignore"):
             return run(options)
     except KeyboardInterrupt:
-        print("ddref: interrupted; nothing was written", file=sys.stderr)
+        written = getattr(options, "written", None)
+        what = f"{written} is complete" if written else "nothing was written"
+        print(f"ddref: interrupted; {what}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone
         with contextlib.suppress(OSError):
@@ -115,6 +117,7 @@ def _distill(options: argparse.Namespace) -> int:
         model.fit(data.X, data.y)
         model.table_ = data.table
         model.save(out, overwrite=options.force, data=(data.X, data.y))
+        options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
@@ -184,6 +187,7 @@ def _predict(options: argparse.Namespace) -> int:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         csv.writer(text).writerows([names, *zip(*columns, strict=True)])
         text.detach()
+    options.written = out
     print(f"wrote {out}: {len(scores):,} predictions")
     return DONE
 
@@ -201,6 +205,7 @@ def _show(options: argparse.Namespace) -> int:
     shades, mapping = sheet(saved)
     with whole_file(out) as file:
         Image.fromarray(shades).save(file, format="PNG")
+    options.written = out
     print(summary(saved))
     print(f"wrote {out}: {mapping}")
     return DONE
