@@ -173,9 +173,10 @@ def test_a_map_to_be_drawn_that_would_fill_the_memory_is_refused_before_it_is_dr
              "flow": {"d": 3, "steps": 10**9, "hidden": 1, "log_scale": 0.1, "seed": 0}}  # fmt: skip
     from ddref.maps import drawn as by_seed
 
+    usual = changed_map(drawn)
     for maker, arguments in large.items():
         monkeypatch.setitem(by_seed.MAKERS, maker, (never, set(arguments)))
-        found = changed_map(drawn, maker=maker, arguments=arguments)
+        found = usual | {"maker": maker, "arguments": arguments}
         refused(rewritten(drawn, {"feature_map": {"kind": "Chain", "steps": [found]}}), r"more than max_bytes = 1,073")
 
 
