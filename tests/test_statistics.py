@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import conditioned, error, numpy64
 from ddref import krr, npz
 from ddref.measure import tolerance
-from ddref.statistics import Statistics, accumulate, stream
+from ddref.statistics import Statistics, accumulate, loaders, stream
 from ddref.statistics import sums as sums_file
 
 EPS = 2.0**-52
@@ -823,3 +823,133 @@ def test_sums_of_any_library_are_returned_as_they_are(rng):
     Phi, Y = rows(rng)
     s = Statistics(5, 2).update(xp.asarray(Phi), xp.asarray(Y))
     assert error(np.asarray(s.G), Phi.T @ Phi) < 1e-14 and error(np.asarray(s.B), Phi.T @ Y) < 1e-13
+
+
+# -- loaders of PyTorch: what is repeated or left out is said, with the numbers
+
+
+class Rows:
+    """A data set of PyTorch: 10 samples of 2 features and a target."""
+
+    X = np.random.default_rng(0).normal(size=(10, 3)).astype("float64")
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i, :2], self.X[i, 2:]
+
+
+def streamed(length=None, shared=False):
+    """The same rows as an IterableDataset, which each worker gives as a whole unless it is shared out."""
+    torch = pytest.importorskip("torch")
+
+    class Streamed(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            worker = torch.utils.data.get_worker_info()
+            share = slice(worker.id, None, worker.num_workers) if shared and worker else slice(None)
+            order = np.random.default_rng(worker.id if worker else 0).permutation(10)  # of each worker another one
+            return ((x[:2], x[2:]) for x in (Rows.X if shared else Rows.X[order])[share])
+
+    if length is not None:
+        Streamed.__len__ = lambda self: length
+    return Streamed()
+
+
+def distributed(rank, count, **options):
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.DistributedSampler(Rows(), count, rank, shuffle=False, **options)
+
+
+def sampled(name, **options):
+    torch = pytest.importorskip("torch")
+    return getattr(torch.utils.data, name)(**options)
+
+
+LOADERS = {
+    "padded": (lambda: {"sampler": distributed(1, 4)}, 3, "DistributedSampler repeats 2 of 10 samples, .*Subset"),
+    "cut": (lambda: {"sampler": distributed(0, 4, drop_last=True)}, 2, "DistributedSampler leaves out 2 of 10 samples"),
+    "drop_last": (lambda: {"drop_last": True, "batch_size": 4}, 8, "drop_last=True leaves out 2 of 10 samples"),
+    "drawn": (
+        lambda: {"sampler": sampled("RandomSampler", data_source=Rows(), replacement=True, num_samples=7)},
+        7,
+        "RandomSampler draws 7 of 10 samples with replacement",
+    ),
+    "batches": (
+        lambda: {"batch_sampler": [[0, 1], [1, 2], *([i] for i in range(10))]},
+        14,
+        "14 samples were counted, the data set says 10: some count several times",
+    ),
+    "too many": (lambda: {"dataset": streamed(7)}, 10, "10 samples were counted, the data set says 7: some count"),
+    "too few": (
+        lambda: {"dataset": streamed(10), "drop_last": True, "batch_size": 4},
+        8,
+        r"8 samples were counted, the data set says 10: the others are left out \(drop_last=True\)",
+    ),
+    "who knows": (
+        lambda: {"dataset": streamed(), "drop_last": True, "batch_size": 4},
+        8,
+        "8 samples were counted; drop_last=True may have left out more",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", LOADERS)
+def test_what_a_loader_repeats_or_leaves_out_is_said_with_the_numbers(name):
+    torch = pytest.importorskip("torch")
+    options, n, words = LOADERS[name]
+    with pytest.warns(UserWarning, match=words):
+        s = accumulate(torch.utils.data.DataLoader(**{"dataset": Rows(), **options()}))
+    assert s.n == n
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loader_that_gives_every_sample_once_is_summed_without_a_word():
+    torch = pytest.importorskip("torch")
+    parts = []
+    for rank in range(4):
+        share = torch.utils.data.Subset(Rows(), range(rank, 10, 4))  # as the warning says
+        parts.append(accumulate(torch.utils.data.DataLoader(share, batch_size=4, shuffle=True)))
+    for rank in range(2):  # nothing to pad
+        parts.append(accumulate(torch.utils.data.DataLoader(Rows(), sampler=distributed(rank, 2))))
+    for more in ({}, {"dataset": streamed(10)}, {"drop_last": True}):
+        parts.append(accumulate(torch.utils.data.DataLoader(**{"dataset": Rows(), "batch_size": 5, **more})))
+    assert sum(parts).n == 50 and agree(sum(parts[:4]), Rows.X[:, :2], Rows.X[:, 2:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [None, 10])
+def test_workers_that_each_give_all_are_told_from_those_that_share(length, recwarn):
+    torch = pytest.importorskip("torch")
+    loader = torch.utils.data.DataLoader(streamed(length, shared=True), batch_size=4, num_workers=3)
+    assert accumulate(loader).n == 10
+    assert not [one for one in recwarn.list if "samples were counted" in str(one.message)]  # PyTorch counts CPUs
+    loader = torch.utils.data.DataLoader(streamed(length), batch_size=4, num_workers=3)
+    with pytest.warns(UserWarning, match="30 samples were counted, each at least 3 times: .*the 3 workers"):
+        assert accumulate(loader).n == 30
+
+
+def test_rows_are_watched_in_a_part_of_them_that_stays_small(rng, monkeypatch):
+    monkeypatch.setattr(loaders, "MOST", 50)
+    rows = loaders.Repeats()
+    Phi = rng.normal(size=(2000, 2))
+    for order in (np.arange(2000), rng.permutation(2000)):
+        rows.add(Phi[order], Phi[order])
+    assert rows.least == 2 and 0 < len(rows.counts) <= 50 and set(rows.counts.values()) == {2}
+    rows.add(rng.normal(size=(500, 2)), rng.normal(size=(500, 2)))
+    assert rows.least == 1
+
+
+def test_autocast_is_refused_by_name():
+    torch = pytest.importorskip("torch")
+    X, Y = torch.ones(8, 3), torch.ones(8, 1)
+    s = Statistics(3, 1).update(X, Y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for products in ("float64", "float32"):
+            with pytest.raises(TypeError, match="Phi is torch.float32, its products would be torch.bfloat16"):
+                Statistics(3, 1, products=products).update(X, Y)
+        with pytest.raises(TypeError, match="batch 1: Phi has dtype torch.bfloat16"):
+            accumulate([(X, Y)], torch.nn.Linear(3, 2))
+        W = s.solve(1.0)
+    assert W.dtype == torch.float64 and torch.equal(W, s.solve(1.0))
