@@ -286,7 +286,7 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
 
 def test_info_tells_versions_and_headers(distilled, capsys):
     assert main(["info"]) == 0
-    assert f"ddref {__version__}, file format 1" in capsys.readouterr().out
+    assert f"ddref {__version__}, file format 2" in capsys.readouterr().out
     assert main(["info", str(distilled)]) == 0
     text = capsys.readouterr().out
     assert "class_0, class_1, class_2" in text and "each column by its mean" in text

@@ -116,7 +116,12 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force, data=(data.X, data.y))
+        model.save(
+            out,
+            overwrite=options.force,
+            data=(data.X, data.y),
+            map_arrays=options.map_arrays,
+        )
         options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")

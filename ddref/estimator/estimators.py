@@ -921,6 +921,7 @@ class Distiller(BaseEstimator):
         class_names: Sequence[str] | None = None,
         overwrite: bool = False,
         data: tuple[np.ndarray, np.ndarray] | None = None,
+        map_arrays: bool = False,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
@@ -928,13 +929,14 @@ class Distiller(BaseEstimator):
 
         `class_names` are words for the classes, in the order of `classes_`; default:
         the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
-        checksum goes into the file.
+        checksum goes into the file. A feature map that its seed draws again is stored
+        by it; with `map_arrays` its weights are stored, too.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
-        files.save(path, saved, overwrite=overwrite)
+        files.save(path, saved, overwrite=overwrite, map_arrays=map_arrays)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
