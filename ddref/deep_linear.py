@@ -415,7 +415,7 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     """
     xp, q, P = array_namespace(Y_S), reached.s.shape[0], model.P
     D, taken = carrier(model.C, Y_S), model_svd(Y_S).U
-    s_max, r_Y = number(xp.linalg.svdvals(D)[0]), taken.shape[1]
+    s_max = number(xp.linalg.svdvals(D)[0])
     if reached.beta:
         D, taken, P = _with_constant(D, taken, P, lam_S, reached.beta, model.cut)
     # Rows to spare are made independent, so that nothing is left to rounding.
@@ -426,7 +426,8 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     if reached.beta:
         allowed = max(model.cut, explained(D, svd.condition))
         wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
-        _check_constant(wrong, allowed, model.P.shape[1], r_Y, taken.shape[1] == r_Y)
+        if wrong > allowed:
+            raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
     return F[:, :q] / reached.s
 
 
@@ -434,14 +435,17 @@ def _with_constant(D, taken, P, lam_S, beta, cut):
     """D with ``D 1 = h`` added, where ``Phi_S h = 1`` for all inputs; and orthonormal
     bases of the labels and 1, and of the columns of C and h.
     """
+    _check_lam_zero(lam_S)
     xp = array_namespace(D)
     h, ones = _last_axis(P) / beta, xp.ones_like(D[:1, :].mT)
     nu = ones - taken @ (taken.mT @ ones)
     nu = nu - taken @ (taken.mT @ nu)  # once would leave eps of the labels in it
-    free, outside = relative(nu, ones) > cut, relative(h - P @ (P.mT @ h), h)
-    _check_constant_free(lam_S, free, outside, cut)
-    P = P if outside <= cut else xp.concat([P, complement(P, of=h)], axis=1)
-    if not free:  # 1 is a combination of the labels, and D 1 what C makes of it
+    within = P @ (P.mT @ h)
+    if relative(h - within, h) <= cut:
+        h = within  # a combination of the outputs, to the last bit
+    else:
+        P = xp.concat([P, complement(P, of=h)], axis=1)
+    if relative(nu, ones) <= cut:  # 1 is among the labels, and D 1 what C makes of it
         return D, taken, P
     taken = xp.concat([taken, nu / norm(nu)], axis=1)
     nu = nu / norm(nu) ** 2  # nu^T Y_S = 0, nu^T 1 = 1
@@ -545,39 +549,40 @@ def _enough_points(m, model, reached):
     return m
 
 
-def _check_constant_free(lam_S, free, outside, cut):
-    """Refuse given labels where no formula is known, or W itself fixes the constant."""
+def _check_lam_zero(lam_S):
+    """Refuse given labels with biases where no formula is known."""
     if lam_S:
         raise ValueError(
             f"lam_S = {lam_S:.6g}: with biases and given labels a set is known only "
             "for lam_S = 0; pass lam_S=0, or leave the labels free"
         )
-    if free and outside <= cut:
-        raise ValueError(
-            "the constant feature is itself a combination of the outputs: h, with "
-            f"Phi_S h = 1, lies in the columns of W (a fraction {outside:.2g} is "
-            "outside), and given labels fix it twice; leave the labels free"
-        )
 
 
-def _check_constant(wrong, allowed, r, r_Y, among):
-    """Refuse features whose constant is wrong; `among`: 1 is among the labels."""
-    if wrong <= allowed:
-        return
-    why = (
-        f"Y_S has rank {r_Y} and W has rank {r}: the closed form needs equal ranks; "
-        "project the labels onto the rows of W (Y_S W^+ W), or leave them free"
-    )
-    if among:
+def _why_not(wrong, Y_S, taken, model, beta):
+    """Which case of thm-linear-labels the labels fail, and by how much."""
+    xp, r, r_Y = array_namespace(Y_S), model.P.shape[1], model_svd(Y_S).rank
+    height = Y_S @ thin_svd(model.C, model.cut).solve(_last_axis(model.P) / beta)
+    low, high, total = (number(f(height)) for f in (xp.min, xp.max, xp.sum))
+    if r_Y != r:
         why = (
-            "The labels contain the constant, 1 = Y_S a, and then W^T W a = W^T h is "
-            "needed (h: Phi_S h = 1 for all inputs); add a point whose label makes 1 "
-            f"independent of them, such as one of label 0 ([I; 0]): {r + 1} points, or "
-            "leave the labels free"
+            f"Y_S has rank {r_Y} and W has rank {r}, so labels Y_S z with W z = 0 must "
+            "sum to zero; project the labels onto the rows of W (Y_S W^+ W)"
         )
-    raise ValueError(
-        "these labels do not allow the constant feature: it would have to be wrong by "
-        f"a fraction {wrong:.3g}. {why}"
+    elif taken.shape[1] == r_Y:
+        why = (
+            "(a) 1 = Y_S a, so each row y needs y . W^+ h = 1 (Phi_S h = 1 for all "
+            f"inputs), not {low:.4g} to {high:.4g}; divide it by that, or add a row "
+            "that makes 1 independent ([I; 0])"
+        )
+    else:
+        why = (
+            "(c) h = W g, where Phi_S h = 1 for all inputs, so the labels Y_S g must "
+            f"sum to m = {Y_S.shape[0]}, not {total:.6g}; multiply Y_S by m over that "
+            "sum"
+        )
+    return (
+        f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "
+        f"{why}, or leave the labels free"
     )
 
 

@@ -1,5 +1,6 @@
 """ddref.deep_linear: every set is refitted from its inputs by an oracle; nothing nearer exists; refusals by name."""
 
+import re
 import warnings
 
 import numpy as np
@@ -227,6 +228,17 @@ def test_no_exact_inputs_are_nearer(rng, m, case):
     assert searched > distance * (1 - 1e-6) - 1e-9
 
 
+@pytest.mark.parametrize("m", [K + 1, K + 3, D + 2])
+def test_without_a_component_along_the_biases_the_mean_stays_and_differences_are_truncated(rng, m):
+    T, b = network(rng, D, P)
+    W, near = without_constant(trained(rng, T, b, K), T, b), rng.normal(size=(m, D))
+    R, mean = np.linalg.qr(np.linalg.pinv(T).T @ W)[0], near.mean(0)
+    U, s, Vh = np.linalg.svd((near - mean) @ (np.eye(D) - R @ R.T), full_matrices=False)
+    s[m - 1 - K :] = 0
+    closed = mean + (near - mean) @ R @ R.T + (U * s) @ Vh
+    assert error(deep_linear.points(W, T, b, near=near).X_S, closed) < tolerance(100, "float64")
+
+
 @pytest.mark.parametrize("m", [K, K + 2, D, D + 1, D + 7])
 @pytest.mark.parametrize("biases", [False, True], ids=["no biases", "biases"])
 def test_nearest_inputs_are_exact_for_every_lam(nx, rng, m, biases):
@@ -298,24 +310,50 @@ def test_with_biases_labels_that_leave_the_constant_free_are_exact(nx, rng, labe
     assert_exact(found, W, T, b)
 
 
-@pytest.mark.parametrize("Y_S", [np.eye(K), np.eye(K)[[0, 1, 2, 0]], np.eye(K)[[0, 1, 2] * 4]], ids=len)
-def test_with_biases_one_hot_labels_fail_and_the_condition_says_why(rng, Y_S):
-    """1 = Y_S a, a = 1: then W^T W a = W^T h is necessary, whatever the number of points."""
+def constant(T, b):
+    """The vector h in the row space of T and b with ``(X T + b) h = 1`` for all X."""
+    return np.linalg.pinv(np.concatenate([T, b]), rcond=1e-10)[:, -1:]
+
+
+ONE_HOT = [np.eye(K), np.eye(K)[[0, 1, 2, 0]], np.eye(K)[[0, 1, 2] * 4]]
+
+
+@pytest.mark.parametrize("Y_S", ONE_HOT, ids=len)
+def test_with_biases_labels_among_which_is_1_must_lie_on_a_hyperplane(rng, Y_S):
+    """1 = Y_S a: exact if and only if each label row has y . W^+ h = 1, whatever the number of points."""
     T, b = network(rng, D, P, 2)
-    W = trained(rng, T, b, K)
-    with pytest.raises(
-        ValueError, match=r"wrong by a fraction .* 1 = Y_S a, .* W\^T W a = W\^T h .* \(\[I; 0\]\): 4 points"
-    ):
+    W = trained(rng, T, b, K)  # on random targets
+    a = np.linalg.pinv(W) @ constant(T, b)
+    needed = rf"\(a\) 1 = Y_S a, .* not {re.escape(f'{a.min():.4g}')} to {re.escape(f'{a.max():.4g}')}; divide it"
+    with pytest.raises(ValueError, match=rf"constant feature wrong by a fraction .*{needed} .*\(\[I; 0\]\)"):
         deep_linear.points(W, T, b, Y_S=Y_S)
-    u, beta, *_ = parts(W, T, b)
-    h = u.T / beta  # features times h are 1
-    assert np.allclose(features(rng.normal(size=(4, D)), T, b) @ h, 1)
-    a = np.linalg.solve(W.T @ W, W.T @ h)
-    scaled = Y_S @ np.diag(
-        1 / a.ravel()
-    )  # 1 = scaled a: now the condition holds, and the same number of points will do
-    found = deep_linear.points(W, T, b, Y_S=scaled)
-    assert_exact(found, W, T, b)
+    scaled = Y_S / (Y_S @ a)  # as the message says: one-hot up to a factor a class, and as many points
+    assert_exact(deep_linear.points(W, T, b, Y_S=scaled), W, T, b)
+    with pytest.raises(ValueError, match=r"\(a\) 1 = Y_S a"):
+        deep_linear.points(W, T, b, Y_S=scaled * [1, 1, 1 + 1e-6])
+
+
+@pytest.mark.parametrize("Y_S", ONE_HOT, ids=len)
+def test_a_model_trained_without_regularisation_on_rows_that_sum_to_one_takes_one_hot_labels(rng, Y_S):
+    T, b = network(rng, D, P, 2)
+    Phi = features(rng.normal(size=(60, D)), T, b)
+    soft = rng.random((60, K))
+    for targets in (np.eye(K)[rng.integers(0, K, 60)], soft / soft.sum(1, keepdims=True)):
+        W = np.linalg.pinv(Phi, rcond=1e-10) @ targets
+        assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+
+
+def test_the_bias_row_is_the_sum_of_the_residuals_over_lambda(rng):
+    """c = h^T W = 1^T (Y - Phi W) / lam; an intercept that is not penalised makes both zero."""
+    T, b = network(rng, D, P, 2)
+    Phi, Y, h = features(rng.normal(size=(60, D)), T, b), rng.normal(size=(60, K)), constant(T, b)
+    for lam in (0.1, 10.0):
+        W = np.linalg.solve(Phi.T @ Phi + lam * np.eye(P), Phi.T @ Y)
+        assert error((Y - Phi @ W).sum(0) / lam, (h.T @ W)[0]) < 1e-10
+    centred = Phi - Phi.mean(0)
+    W = np.linalg.solve(centred.T @ centred + np.eye(P), centred.T @ Y)
+    assert np.linalg.norm(h.T @ W) < 1e-12 * np.linalg.norm(h) * np.linalg.norm(W)
+    assert len(deep_linear.points(W, T, b).X_S) == K + 1
 
 
 def test_labels_of_an_exact_set_may_be_given_back(rng):
@@ -330,11 +368,14 @@ def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
     T, b = network(rng, D, P)
     W = trained(rng, T, b, K)
     W[:, 2] = W[:, 0] - W[:, 1]
-    with pytest.raises(
-        ValueError, match=r"Y_S has rank 3 and W has rank 2: the closed form needs equal ranks; project"
-    ):
+    with pytest.raises(ValueError, match="Y_S has rank 3 and W has rank 2, so labels Y_S z with W z = 0 must sum to"):
         deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
     Y_S = LABELS["[I; 0]"] @ np.linalg.pinv(W) @ W  # the way out that the message names
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+    residual = np.array([[1.0, 1, -1, -1, 0]]).T  # W z = 0 for z = (1, -1, -1), and the labels Y_S z sum to zero
+    Y_S = np.concatenate([np.eye(2), np.eye(2), [[0, 0]]])
+    Y_S = np.concatenate([Y_S, Y_S @ [[1], [-1]]], axis=1) + residual @ [[1, -1, -1]]
+    assert np.linalg.matrix_rank(Y_S) == 3
     assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
     with pytest.raises(
         ValueError, match=r"the labels cannot carry W: a fraction 0\.\d+ of it is lost in W Y_S\^\+ Y_S"
@@ -342,15 +383,32 @@ def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
         deep_linear.points(trained(rng, T, b, K), T, b, Y_S=LABELS["[I; 0]"] * [1, 1, 0])
 
 
-def test_given_labels_are_refused_where_the_constant_is_an_output(rng):
+@pytest.mark.parametrize("labels", LABELS)
+def test_where_the_constant_is_an_output_its_labels_must_sum_to_the_number_of_points(rng, labels):
     T, b = network(rng, D, P)
-    W = trained(rng, T, b, K)
-    W[:, 0] = parts(W, T, b)[0]
-    with pytest.raises(
-        ValueError, match=r"the constant feature is itself a combination of the outputs: .*columns of W"
-    ):
-        deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
+    W, g = trained(rng, T, b, K), np.array([[1.0], [-1.0], [0.5]])
+    W[:, :1] += constant(T, b) - W @ g  # h = W g, as g_1 = 1
+    Y_S = LABELS[labels]
+    total = (Y_S @ g).sum()
+    needed = rf"\(c\) h = W g, .* must sum to m = {len(Y_S)}, not {re.escape(f'{total:.6g}')}; multiply Y_S"
+    with pytest.raises(ValueError, match=rf"wrong by a fraction .*{needed}"):
+        deep_linear.points(W, T, b, Y_S=Y_S)
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S * len(Y_S) / total), W, T, b)
     assert_exact(deep_linear.points(W, T, b), W, T, b)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, D + 3])
+def test_a_bottleneck_with_biases_is_no_obstacle(rng, m):
+    """T of rank 4 for 8 inputs; only b outside its row space matters."""
+    T, b = rng.normal(size=(D, 4)) @ rng.normal(size=(4, P)), rng.normal(size=(1, P))
+    W, near = trained(rng, T, b, 2), rng.normal(size=(m, D))
+    ignored = np.linalg.svd(T)[0][:, 4:]
+    found = deep_linear.points(W, T, b, near=near)
+    assert_exact(found, W, T, b)
+    assert error(found.X_S @ ignored, near @ ignored) < 1e-12
+    assert_exact(deep_linear.points(W, T, b, m=m), W, T, b)
+    given = np.eye(m)[:, :2] if m > 2 else np.eye(2) / (np.linalg.pinv(W) @ constant(T, b)).T
+    assert_exact(deep_linear.points(W, T, b, Y_S=given), W, T, b)
 
 
 def test_given_labels_with_biases_are_for_lam_zero_only(rng):

@@ -103,6 +103,114 @@ def test_every_bit_comes_back(name, tmp_path):
     assert path.read_bytes() == (tmp_path / "again.npz").read_bytes()
 
 
+SEEDED = {
+    "gaussian": lambda seed: fourier.gaussian_features(3, 2, 1.5, seed=seed),
+    "orthogonal": lambda seed: fourier.orthogonal_features(3, 5, 0.5, seed=seed),
+    "network": lambda seed: maps.leaky_relu_network([3, 4, 2], seed=seed, slope=0.2, bias=0.1, weights="gaussian"),
+    "flow": lambda seed: maps.flow(3, 2, seed=seed, hidden=4, log_scale=0.3),
+    "in a chain": lambda seed: maps.Chain([maps.Asinh(), fourier.orthogonal_features(3, 3, 1.0, seed=seed)]),
+}
+
+
+def map_arrays(path):
+    return [name for name in arrays_of(path) if name.startswith("map/")]
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_map_drawn_from_a_seed_is_stored_by_it(name, tmp_path):
+    phi, X = SEEDED[name](np.int64(7)), np.random.default_rng(1).normal(size=(5, 3))
+    saved = example(feature_map=files.plain(phi))
+    files.save(tmp_path / "set.npz", saved)
+    files.save(tmp_path / "large.npz", saved, map_arrays=True)
+    assert not map_arrays(tmp_path / "set.npz") and map_arrays(tmp_path / "large.npz")
+    for path in (tmp_path / "set.npz", tmp_path / "large.npz"):
+        assert same(files.load(path).feature_map(X), phi(X))
+    files.save(tmp_path / "again.npz", files.load(tmp_path / "set.npz"))
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "set.npz").read_bytes()
+
+
+def test_a_map_that_no_seed_draws_again_is_stored_by_its_weights(tmp_path):
+    advanced = np.random.default_rng(0)
+    advanced.normal()
+    changed = SEEDED["network"](0)
+    changed.steps[0].A[0, 0] += 2.0**-50
+    longer = maps.Chain([*SEEDED["network"](0).steps, maps.Tanh()])
+    for phi in (SEEDED["flow"](advanced), changed, longer, SEEDED["flow"](1 << 130), SEEDED["gaussian"]([1, 2])):
+        files.save(tmp_path / "set.npz", example(feature_map=phi), overwrite=True)
+        assert map_arrays(tmp_path / "set.npz")
+        assert same(files.load(tmp_path / "set.npz").feature_map(np.eye(3)), phi(np.eye(3)))
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    files.save(tmp_path / "set.npz", example(feature_map=SEEDED["orthogonal"](5)))
+    return tmp_path / "set.npz"
+
+
+@pytest.mark.parametrize("factor", [1 + 2.0**-30, -1.0])
+def test_a_seed_that_draws_other_weights_here_is_refused_with_the_way_out(factor, drawn, monkeypatch):
+    usual = fourier.orthonormalised
+    monkeypatch.setattr(fourier, "orthonormalised", lambda A: usual(A) * factor)
+    refused(drawn, "drawn again from its seed .orthogonal_features, seed=5.*map_arrays=True .--map-arrays.")
+
+
+def test_last_bits_that_another_processor_rounds_are_told_from_other_weights(drawn, monkeypatch):
+    before = files.load(drawn).feature_map.A
+    usual = fourier.orthonormalised
+    monkeypatch.setattr(fourier, "orthonormalised", lambda A: usual(A) * (1 + 2.0**-52))
+    with pytest.warns(UserWarning, match="other last bits than where the file was written"):
+        after = files.load(drawn).feature_map.A
+    assert not np.array_equal(after, before) and error(after, before) < 1e-15
+
+
+def test_a_map_to_be_drawn_that_would_fill_the_memory_is_refused_before_it_is_drawn(drawn, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError
+
+    large = {"gaussian_features": {"d": 3, "p": 10**9, "bandwidth": 1.0, "seed": 0},
+             "orthogonal_features": {"d": 10**5, "p": 1, "bandwidth": 1.0, "seed": 0},
+             "leaky_relu_network": {"widths": [3, 10**9], "slope": 0.1, "weights": "gaussian", "bias": 0.0, "seed": 0},
+             "flow": {"d": 3, "steps": 10**9, "hidden": 1, "log_scale": 0.1, "seed": 0}}  # fmt: skip
+    from ddref.maps import drawn as by_seed
+
+    usual = changed_map(drawn)
+    for maker, arguments in large.items():
+        monkeypatch.setitem(by_seed.MAKERS, maker, (never, set(arguments)))
+        found = usual | {"maker": maker, "arguments": arguments}
+        refused(rewritten(drawn, {"feature_map": {"kind": "Chain", "steps": [found]}}), r"more than max_bytes = 1,073")
+
+
+def changed_map(path, argument=None, **fields):
+    found = json.loads(str(arrays_of(path)["header"]))["feature_map"]
+    found["arguments"] |= argument or {}
+    return {name: value for name, value in (found | fields).items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"maker": "os.system"}, "drawn by 'os.system', not known here"),
+        ({"maker": ["flow"]}, "not known here|set.npz: "),
+        ({"maker": "flow"}, "set.npz: "),
+        ({"arguments": {}}, "set.npz: "),
+        ({"argument": {"like": 1}}, "the arguments of orthogonal_features must be"),
+        ({"argument": {"seed": True}}, "the seed of the feature map is True, no such integer"),
+        ({"argument": {"seed": -1}}, "the seed of the feature map is -1"),
+        ({"argument": {"seed": 6}}, "has other weights"),
+        ({"argument": {"d": 2}}, "has other weights"),
+        ({"argument": {"d": "3"}}, "set.npz: "),
+        ({"argument": {"bandwidth": 0.25}}, "has other weights"),
+        ({"sha256": 3}, "drawn by seed is damaged"),
+        ({"sha256": "0" * 64, "check": []}, "has other weights"),
+        ({"check": [True, True]}, "no check numbers"),
+        ({"check": ...}, "no check numbers"),
+        ({"more": 1}, "drawn by seed is damaged"),
+    ],
+)
+def test_a_description_of_a_drawn_map_is_checked_field_by_field(changes, words, drawn):
+    refused(rewritten(drawn, {"feature_map": changed_map(drawn, **changes)}), words)
+
+
 def test_convolutional_maps_come_back(tmp_path):
     torch = pytest.importorskip("torch")
     from ddref.maps import conv
@@ -262,7 +370,7 @@ def test_what_load_would_refuse_is_not_written(changes, words, tmp_path):
 
 @pytest.fixture
 def path(tmp_path):
-    files.save(tmp_path / "set.npz", example(feature_map=MAPS["network"]))
+    files.save(tmp_path / "set.npz", example(feature_map=MAPS["network"]), map_arrays=True)
     return tmp_path / "set.npz"
 
 
@@ -312,7 +420,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(path):
 @pytest.mark.parametrize(
     "header, words",
     [
-        ({"format": 2}, "format 2, written by ddref .*; this ddref reads up to format 1: install a newer"),
+        ({"format": 3}, "format 3, written by ddref .*; this ddref reads up to format 2: install a newer"),
         ({"format": 0}, "the header is damaged: format = 0"),
         ({"format": True}, "the header is damaged: format = True"),
         ({"magic": "ddref"}, "does not say 'ddref distilled set'"),

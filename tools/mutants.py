@@ -42,7 +42,7 @@ FILES = {
     "maps/activations": "maps",
     "maps/coupling": "maps",
     "maps/networks": "maps",
-    "maps/written": "maps files",
+    "maps/written": "maps upgrade files",
     "maps/fourier": "fourier maps",
     "maps/conv": "conv",
     "maps/sequential": "conv maps",
@@ -120,6 +120,20 @@ def equivalent(path: Path = EQUIVALENT) -> dict[str, str]:
     return {change: reason for change, reason in pairs}
 
 
+class QuickFirst:
+    """Random tests come last, and with few examples: most changes have been seen by then."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items):
+        import hypothesis
+
+        random = [item for item in items if getattr(item.obj, "is_hypothesis_test", False)]
+        for item in random:
+            own = item.obj._hypothesis_internal_use_settings
+            item.obj._hypothesis_internal_use_settings = hypothesis.settings(own, max_examples=20)
+        items.sort(key=lambda item: item in random)
+
+
 def survived_in(logs: list[Path]) -> set[str]:
     """The changes that survived in what earlier runs printed."""
     said = [line for log in logs for line in log.read_text().splitlines()]
@@ -145,7 +159,8 @@ def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, fl
         code = 3
         try:
             options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", FAST]
-            code = pytest.main([*tests, *options, "-W", "ignore::pytest.PytestAssertRewriteWarning"])
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            code = pytest.main([*tests, *options], plugins=[QuickFirst()])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -226,6 +241,7 @@ def main() -> int:
     import array_api_compat.torch  # noqa: F401  what takes seconds to import is there before the first fork
     import hypothesis.extra.numpy  # noqa: F401
     import pytest  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
 
     left, tried = survivors(ROOT, wanted, asked.sample, equivalent(), asked.seed, only)
     return int(10 * len(left) > tried)

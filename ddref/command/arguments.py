@@ -209,6 +209,11 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         help="a feature map; default: none, the columns",
     )
     add(
+        "--map-arrays",
+        action="store_true",
+        help="store the weights of the map; default: the seed that draws them again",
+    )
+    add(
         "--scaling",
         choices=("auto", "none", "columns", "global"),
         default="auto",
