@@ -27,7 +27,7 @@ from .measure import Certificate
 from .npz import load_npz, save_npz, shortened
 from .tables import TableEncoder
 
-MAGIC, FORMAT = "ddref distilled set", 1
+MAGIC, FORMAT = "ddref distilled set", 2  # 2: feature maps by their seed
 ONE_HOT = (
     "column i of Y_S is the score of classes[i]; the class of a row is that of its "
     "largest score"
@@ -91,7 +91,13 @@ class Saved(NamedTuple):
         return features(self, X) @ W + b
 
 
-def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
+def save(
+    path: str | Path,
+    saved: Saved,
+    *,
+    overwrite: bool = False,
+    map_arrays: bool = False,
+) -> None:
     """Write a distilled set to one `.npz` file, whole or not at all.
 
     Parameters
@@ -102,6 +108,11 @@ def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
         Classes may be an array of objects that are all texts.
     overwrite : bool
         Whether an existing file may be replaced.
+    map_arrays : bool
+        Whether the weights of a feature map that was drawn from a seed are stored, too.
+        Default: where the seed draws every bit again, only the seed and a checksum, by
+        which `load` refuses a map that became another one. With the weights no version
+        of NumPy matters, and the file is larger.
 
     Raises
     ------
@@ -136,7 +147,7 @@ def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
         raise TypeError(f"saved must be a Saved, got {type(saved).__name__}")
     saved = saved._replace(classes=_texts(saved.classes))
     _check(saved)
-    save_npz(path, _file_arrays(saved))
+    save_npz(path, _file_arrays(saved, map_arrays))
 
 
 def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
@@ -155,7 +166,9 @@ def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
         There is no such file.
     ValueError
         The file is no `.npz`, damaged, not a distilled set, of a newer format, or too
-        large; the message, one line, says which.
+        large, or the seed of its feature map draws other weights here; the message, one
+        line, says which. Where only their last bits are others (another processor
+        rounds in another way), there is a warning.
 
     Examples
     --------
@@ -167,7 +180,7 @@ def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
     path = Path(path)
     arrays = load_npz(path, max_bytes=max_bytes)
     try:
-        saved = _saved(arrays)
+        saved = _saved(arrays, max_bytes)
         _check(saved)
     except KeyError as error:
         raise ValueError(f"{path}: {shortened(f'{error} is missing')}") from error
@@ -278,12 +291,12 @@ def digest(X: np.ndarray, y: np.ndarray) -> str:
 # -------------------------------------------------------------------- header and arrays
 
 
-def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
+def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
     """The arrays of the file, the header before all others."""
     arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
         arrays["classes"] = saved.classes
-    described = describe(saved.feature_map, "map", arrays)
+    described = describe(saved.feature_map, "map", arrays, map_arrays=map_arrays)
     from . import __version__
 
     header = {
@@ -312,7 +325,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
     return {"header": np.array(text), **arrays}
 
 
-def _saved(arrays: dict[str, np.ndarray]) -> Saved:
+def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
     """A Saved from the arrays, with everything but the values themselves checked."""
     header = _header(arrays.pop("header", None))
     sums = header["sha256"]
@@ -324,7 +337,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
     for name, A in arrays.items():
         if _sha256(A) != sums[name]:
             raise ValueError(f"array {name!r} is damaged: its checksum is wrong")
-    feature_map = restore(header["feature_map"], "map", arrays)
+    feature_map = restore(header["feature_map"], "map", arrays, max_bytes=max_bytes)
     names = "lam_S lam fit_intercept scaling task seed certificate".split()
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):

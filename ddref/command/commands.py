@@ -1,4 +1,4 @@
-"""The commands: distill, verify, show, info, copy."""
+"""The commands: distill, verify, predict, show, export, info, copy."""
 
 import argparse
 import contextlib
@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,10 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..tables.cells import alike
+from ..tables.cells import shown as names_shown
 from .arguments import parser
+from .export import export
 from .inputs import (
     Data,
     as_numbers,
@@ -42,13 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     if options.command is None:
         words.print_help()
         return MISTAKE
+    overflow = options.command in ("verify", "show", "export", "info")
+    quiet: Any = "ignore" if overflow else None
     try:
-        run = COMMANDS[options.command]
-        if options.command not in ("verify", "show", "info"):
-            return run(options)
         # what a file says can overflow: it is refused, or called not exact, in words
-        with np.errstate(all="ignore"):
-            return run(options)
+        with _warnings_in_one_line(), np.errstate(all=quiet):
+            return COMMANDS[options.command](options)
     except KeyboardInterrupt:
         written = getattr(options, "written", None)
         what = f"{written} is complete" if written else "nothing was written"
@@ -63,6 +67,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"ddref: error: {_said(error)}", file=sys.stderr)
         return MISTAKE
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings without the place in the code that they come from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ddref: warning: {one_line(str(message))}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _said(error: BaseException) -> str:
@@ -96,6 +114,9 @@ def _distill(options: argparse.Namespace) -> int:
             as_numbers(data.y, "the targets")
         else:
             check_test_classes(data)
+            twins = alike(np.unique(data.y).tolist())
+            if twins:
+                progress.note(f"{names_shown(twins, 60)} are different classes")
         make = estimator.DistilledRidge
         if task == "classification":
             make = estimator.DistilledRidgeClassifier
@@ -116,7 +137,12 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force, data=(data.X, data.y))
+        model.save(
+            out,
+            overwrite=options.force,
+            data=(data.X, data.y),
+            map_arrays=options.map_arrays,
+        )
         options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
@@ -211,6 +237,15 @@ def _show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser()
+    saved = files.load(options.file)
+    printed = export(saved, folder, overwrite=options.overwrite)
+    options.written = folder
+    print(printed)
+    return DONE
+
+
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
         saved = files.load(options.file)
@@ -226,7 +261,7 @@ def _info(options: argparse.Namespace) -> int:
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
         ("pandas", "tables with words, dates, gaps"),
-        ("pillow", "image folders, show"),
+        ("pillow", "image folders, show, export"),
         ("torch", "convolutional maps, GPU"),
     ):
         try:
@@ -249,6 +284,7 @@ COMMANDS = {
     "verify": _verify,
     "predict": _predict,
     "show": _show,
+    "export": _export,
     "info": _info,
     "copy": _copy,
 }
