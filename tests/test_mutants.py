@@ -83,11 +83,15 @@ from tools import mutants
 accepted = {{"planted: if x < 2: => if x < 4:"}}
 left, tried = mutants.survivors(Path({str(tmp_path)!r}), {{"planted": "planted"}}, 0, accepted)
 print("left:", *left, sep=chr(10))
+again = mutants.survivors(Path({str(tmp_path)!r}), {{"planted": "planted"}}, 0, {{}}, only=set(left))
+assert again == (left, 1), again
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=mutants.ROOT)
     assert done.returncode == 0, done.stderr
     printed, left = done.stdout.split("left:\n")
-    assert left.splitlines() == ["planted: if x < 2: => if (x <= 2):"]
+    (tmp_path / "log").write_text(printed)
+    assert mutants.survived_in([tmp_path / "log"]) == {"planted: if x < 2: => if (x <= 2):"}
+    assert left.startswith("planted: if x < 2: => if (x <= 2):\n")
     assert "SURVIVED planted: if x < 2: => if (x <= 2):" in printed
     assert "killed  planted: if x < 2: => if False:" in printed
     assert "same    planted: if x < 2: => if x < 4:" in printed and "4 of 5 changes" in printed

@@ -789,3 +789,13 @@ def test_sets_on_a_gpu_are_those_of_the_cpu(method):
         assert_exact(found, there, W.cuda())
     assert error(solve(there, W.cuda(), X_0.cuda(), method=method, max_steps=3).X_S,
                  solve(phi, W, X_0, method=method, max_steps=3).X_S) < 1e-8  # fmt: skip
+
+
+def test_autocast_is_refused_by_name_and_float64_keeps_its_digits():
+    phi, W, X_0 = instance(0, 4, 12, 2, 6)
+    layer, W_32, X_32 = instance(0, 4, 12, 2, 6, dtype=torch.float32)
+    before = solve(phi, W, X_0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match="W is torch.float32, its products would be torch.bfloat16: leave"):
+            solve(layer, W_32, X_32)
+        assert torch.equal(solve(phi, W, X_0).X_S, before.X_S)

@@ -1,6 +1,7 @@
 """Do the tests see it when a threshold, a guard or a comparison of the package is changed? `make mutants`.
 
     python tools/mutants.py --file krr --sample 40
+    python tools/mutants.py --again LOG        only the changes that survived in what an earlier run printed
 
 One small change after the other is made in a copy of the package, and the tests of that file are run on the copy: a
 change that no test sees has survived. Exits with 1 where fewer than nine in ten are killed, or listed with the reason
@@ -41,7 +42,7 @@ FILES = {
     "maps/activations": "maps",
     "maps/coupling": "maps",
     "maps/networks": "maps",
-    "maps/written": "maps files",
+    "maps/written": "maps upgrade files",
     "maps/fourier": "fourier maps",
     "maps/conv": "conv",
     "maps/sequential": "conv maps",
@@ -119,6 +120,26 @@ def equivalent(path: Path = EQUIVALENT) -> dict[str, str]:
     return {change: reason for change, reason in pairs}
 
 
+class QuickFirst:
+    """Random tests come last, and with few examples: most changes have been seen by then."""
+
+    @staticmethod
+    def pytest_collection_modifyitems(items):
+        import hypothesis
+
+        random = [item for item in items if getattr(item.obj, "is_hypothesis_test", False)]
+        for item in random:
+            own = item.obj._hypothesis_internal_use_settings
+            item.obj._hypothesis_internal_use_settings = hypothesis.settings(own, max_examples=20)
+        items.sort(key=lambda item: item in random)
+
+
+def survived_in(logs: list[Path]) -> set[str]:
+    """The changes that survived in what earlier runs printed."""
+    said = [line for log in logs for line in log.read_text().splitlines()]
+    return {line.removeprefix("SURVIVED ") for line in said if line.startswith("SURVIVED ")}
+
+
 def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
     """Whether the tests pass in `folder`, in a process of their own; and the CPU seconds that they took."""
     child = os.fork()
@@ -138,7 +159,8 @@ def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, fl
         code = 3
         try:
             options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", FAST]
-            code = pytest.main([*tests, *options, "-W", "ignore::pytest.PytestAssertRewriteWarning"])
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            code = pytest.main([*tests, *options], plugins=[QuickFirst()])
         except BaseException:
             traceback.print_exc()
         finally:
@@ -159,12 +181,15 @@ def copied(root: Path, folder: Path) -> None:
             shutil.copy(root / name, folder / name)
 
 
-def survivors(root: Path, files: dict[str, str], sample: int, accepted: dict[str, str], seed: int = 0):
-    """Runs the tests on a sample of the changes; prints the outcome of each; (survivors, number run)."""
+def survivors(
+    root: Path, files: dict[str, str], sample: int, accepted: dict[str, str], seed: int = 0, only: set[str] | None = None
+):
+    """Runs the tests on a sample of the changes (of `only` these); prints the outcome of each; (survivors, number run)."""
     planned = []
     for name in files:
         source = (root / "ddref" / f"{name}.py").read_text()
-        planned += [(name, source, *change) for change in changes(source)]
+        found = [(name, source, *change) for change in changes(source)]
+        planned += [one for one in found if only is None or described(*one) in only]
     picked = random.Random(seed).sample(planned, min(sample, len(planned))) if sample else planned
     picked.sort(key=lambda change: list(files).index(change[0]))
     survived: list[str] = []
@@ -202,9 +227,13 @@ def main() -> int:
     parser.add_argument("--file", action="append", help="a file, as krr or maps/conv, or a folder: maps")
     parser.add_argument("--sample", type=int, default=120, help="number of changes that are tried; 0: all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", metavar="LOG", action="append", type=Path, help="only what survived in this output")
     parser.add_argument("--list", action="store_true", help="count the changes there are, and run nothing")
     asked = parser.parse_args()
     wanted = {n: t for n, t in FILES.items() if not asked.file or any(f"{n}/".startswith(f"{f}/") for f in asked.file)}
+    only = None
+    if asked.again:
+        only, asked.sample = survived_in(asked.again), 0
     if asked.list:
         for name in wanted:
             print(name, len(changes((ROOT / "ddref" / f"{name}.py").read_text())))
@@ -212,8 +241,9 @@ def main() -> int:
     import array_api_compat.torch  # noqa: F401  what takes seconds to import is there before the first fork
     import hypothesis.extra.numpy  # noqa: F401
     import pytest  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
 
-    left, tried = survivors(ROOT, wanted, asked.sample, equivalent(), asked.seed)
+    left, tried = survivors(ROOT, wanted, asked.sample, equivalent(), asked.seed, only)
     return int(10 * len(left) > tried)
 
 

@@ -1,4 +1,4 @@
-"""The commands: distill, verify, show, info, copy."""
+"""The commands: distill, verify, predict, show, export, info, copy."""
 
 import argparse
 import contextlib
@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..tables.cells import alike
+from ..tables.cells import shown as names_shown
+from .arguments import parser
+from .export import export
 from .inputs import (
-    MAX_BYTES,
     Data,
     as_numbers,
     check_test_classes,
@@ -30,28 +35,6 @@ from .inputs import (
 from .report import Progress, comparison, errors, sheet, shortened, summary
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
-EXAMPLES = """\
-examples:
-  ddref distill photos/ --out ten.npz
-      a folder train/<class>/*.png, test/<class>/*.png, or a tar of it
-  ddref distill wine.csv --target quality --task regression --out wine.npz
-  ddref distill data.npz --points 100 --out data100.npz
-      arrays X and y (or X_train, y_train, ...)
-  ddref distill X.npy --targets y.npy --out small.npz
-      features of an encoder, say
-  ddref verify ten.npz photos/
-      trains on both; exit code 1 where the models differ
-  ddref predict wine.npz new.csv --out predictions.csv
-      trains on the set, predicts new rows
-  ddref show ten.npz
-      writes ten.png and prints what the file holds
-  ddref info ten.npz
-      the header of the file; without a file, versions
-  ddref copy nearest.nearest > nearest.py
-      one function and all it needs, as one file
-
-exit codes: 0 done, 1 not exact (verify), 2 a mistake in the input, 130 interrupted
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,19 +42,21 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # letters that a terminal lacks end nothing
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    parser = _parser()
-    options = parser.parse_args(argv)
+    words = parser()
+    options = words.parse_args(argv)
     if options.command is None:
-        parser.print_help()
+        words.print_help()
         return MISTAKE
+    overflow = options.command in ("verify", "show", "export", "info")
+    quiet: Any = "ignore" if overflow else None
     try:
-        if options.command not in ("verify", "show", "info"):
-            return options.run(options)
         # what a file says can overflow: it is refused, or called not exact, in words
-        with np.errstate(all="ignore"):
-            return options.run(options)
+        with _warnings_in_one_line(), np.errstate(all=quiet):
+            return COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("ddref: interrupted; nothing was written", file=sys.stderr)
+        written = getattr(options, "written", None)
+        what = f"{written} is complete" if written else "nothing was written"
+        print(f"ddref: interrupted; {what}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone
         with contextlib.suppress(OSError):
@@ -84,6 +69,20 @@ def main(argv: list[str] | None = None) -> int:
         return MISTAKE
 
 
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings without the place in the code that they come from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ddref: warning: {one_line(str(message))}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def _said(error: BaseException) -> str:
     """A message in one line; of a long one the middle is left out."""
     text = str(error) or type(error).__name__
@@ -93,219 +92,6 @@ def _said(error: BaseException) -> str:
         )
     line = one_line(text, len(text) * 10)
     return line if len(line) <= 285 else f"{line[:180]} ... {line[-100:]}"
-
-
-# ------------------------------------------------------------------------- arguments
-
-
-def _parser() -> argparse.ArgumentParser:
-    about = (
-        "Distil a data set into a few points that train the same ridge regression, "
-        "exactly."
-    )
-    kind: dict[str, Any] = {
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "epilog": EXAMPLES,
-    }
-    parser = argparse.ArgumentParser(prog="ddref", description=about, **kind)
-    parser.add_argument("--version", action="version", version=f"ddref {__version__}")
-    parser.set_defaults(debug=False)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-
-    one = commands.add_parser(
-        "distill", help="fit, distil, check, write one file", **kind
-    )
-    _add_input(one)
-    _add_distill(one)
-    one.set_defaults(run=_distill)
-
-    one = commands.add_parser(
-        "verify", help="train on the file and on the data, compare", **kind
-    )
-    one.add_argument("file", metavar="OUT.npz")
-    _add_input(one)
-    one.set_defaults(run=_verify)
-
-    one = commands.add_parser(
-        "predict", help="train on the file, predict new samples, write a table", **kind
-    )
-    one.add_argument("file", metavar="SET.npz")
-    _add_input(one)
-    one.add_argument(
-        "--out", required=True, metavar="PREDICTIONS.csv", help="the table to write"
-    )
-    one.add_argument(
-        "--force", action="store_true", help="replace the table if it exists"
-    )
-    one.set_defaults(run=_predict)
-
-    one = commands.add_parser(
-        "show", help="a picture of the points, and what the file says", **kind
-    )
-    one.add_argument("file", metavar="OUT.npz")
-    one.add_argument(
-        "--out",
-        metavar="SHEET.png",
-        help="default: the name of the file, ending in .png",
-    )
-    one.add_argument(
-        "--force", action="store_true", help="replace the picture if it exists"
-    )
-    one.set_defaults(run=_show)
-
-    one = commands.add_parser("info", help="the header of a file; versions", **kind)
-    one.add_argument("file", metavar="OUT.npz", nargs="?")
-    one.set_defaults(run=_info)
-
-    one = commands.add_parser(
-        "copy", help="functions and all they need, as one file", **kind
-    )
-    one.add_argument("names", metavar="NAME", nargs="+", help="such as nearest.nearest")
-    one.add_argument(
-        "--numpy", action="store_true", help="a file that needs NumPy alone"
-    )
-    one.set_defaults(run=_copy)
-    for one in commands.choices.values():
-        one.add_argument(
-            "--debug", action="store_true", help="show where in the code an error arose"
-        )
-    return parser
-
-
-def _add_input(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "input",
-        metavar="INPUT",
-        help=".npz, .npy with --targets, .csv with --target, folder, tar or zip",
-    )
-    add(
-        "--test",
-        type=float,
-        metavar="PART",
-        help="of a folder without test images: the part of each class to draw, as 0.2",
-    )
-    add(
-        "--size",
-        type=int,
-        metavar="PIXELS",
-        help="of a folder: bring images to squares, longer sides cut",
-    )
-    add(
-        "--target",
-        metavar="COLUMN",
-        help="of a .csv: the name of the column, or its number from 0",
-    )
-    add(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        help="of a .csv: whether its first line is names; default: by the lines",
-    )
-    add(
-        "--decimal-comma",
-        action="store_true",
-        help="of a .csv: 1,234 is a little more than one",
-    )
-    add(
-        "--channels",
-        choices=("first", "last"),
-        help="of arrays of images: where their colours are; default: by the shape",
-    )
-    add("--targets", metavar="Y.npy", help="of a .npy: the file of the targets")
-    add(
-        "--max-bytes",
-        type=int,
-        default=MAX_BYTES,
-        metavar="N",
-        help="limit for what is unpacked",
-    )
-    add("--quiet", action="store_true", help="no progress")
-
-
-def _add_distill(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--out", required=True, metavar="OUT.npz", help="the file to write")
-    add(
-        "--task",
-        choices=("classification", "regression"),
-        help="default: by the targets, and said",
-    )
-    add(
-        "--points",
-        type=int,
-        metavar="M",
-        help="number of distilled points; default: the fewest",
-    )
-    add(
-        "--lam",
-        nargs="+",
-        default=["auto"],
-        metavar="LAM",
-        help="regularisation; of several values --select chooses; "
-        "default: auto, 25 values",
-    )
-    add(
-        "--select",
-        choices=("gcv", "loo", "validation"),
-        default="gcv",
-        help="how; default: %(default)s",
-    )
-    add(
-        "--lam-s",
-        type=float,
-        metavar="LAM",
-        help="regularisation to train on the distilled set with",
-    )
-    add(
-        "--init",
-        choices=("real", "noise", "orthonormal"),
-        default="real",
-        help="what the points are near to; default: real samples",
-    )
-    add(
-        "--map",
-        choices=("fourier", "network"),
-        help="a feature map; default: none, the columns",
-    )
-    add(
-        "--scaling",
-        choices=("auto", "none", "columns", "global"),
-        default="auto",
-        help="default: global for images, columns for tables",
-    )
-    add("--no-intercept", action="store_true", help="a model without an intercept")
-    add(
-        "--image-shape",
-        type=int,
-        nargs="+",
-        metavar="SIDE",
-        help="height width [channels] of a row",
-    )
-    add("--seed", type=int, default=0, help="draws the samples; default: %(default)s")
-    add(
-        "--dtype", choices=("float64", "float32"), default="float64", help="of the file"
-    )
-    add(
-        "--missing",
-        choices=("drop", "mean"),
-        help="of a table: leave rows with missing values out, or fill in means; "
-        "default: refused",
-    )
-    add(
-        "--words",
-        metavar="COLUMN",
-        nargs="+",
-        default=[],
-        help="of a table: columns that hold words although they look like numbers",
-    )
-    add(
-        "--leave-out",
-        metavar="COLUMN",
-        nargs="+",
-        default=[],
-        help="of a table: columns not to use",
-    )
-    add("--force", action="store_true", help="replace OUT.npz where it exists")
 
 
 # ------------------------------------------------------------------------- commands
@@ -328,6 +114,9 @@ def _distill(options: argparse.Namespace) -> int:
             as_numbers(data.y, "the targets")
         else:
             check_test_classes(data)
+            twins = alike(np.unique(data.y).tolist())
+            if twins:
+                progress.note(f"{names_shown(twins, 60)} are different classes")
         make = estimator.DistilledRidge
         if task == "classification":
             make = estimator.DistilledRidgeClassifier
@@ -348,7 +137,13 @@ def _distill(options: argparse.Namespace) -> int:
         _note_constants(data, progress)
         model.fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force, data=(data.X, data.y))
+        model.save(
+            out,
+            overwrite=options.force,
+            data=(data.X, data.y),
+            map_arrays=options.map_arrays,
+        )
+        options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
@@ -418,6 +213,7 @@ def _predict(options: argparse.Namespace) -> int:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         csv.writer(text).writerows([names, *zip(*columns, strict=True)])
         text.detach()
+    options.written = out
     print(f"wrote {out}: {len(scores):,} predictions")
     return DONE
 
@@ -435,8 +231,18 @@ def _show(options: argparse.Namespace) -> int:
     shades, mapping = sheet(saved)
     with whole_file(out) as file:
         Image.fromarray(shades).save(file, format="PNG")
+    options.written = out
     print(summary(saved))
     print(f"wrote {out}: {mapping}")
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser()
+    saved = files.load(options.file)
+    printed = export(saved, folder, overwrite=options.overwrite)
+    options.written = folder
+    print(printed)
     return DONE
 
 
@@ -455,7 +261,7 @@ def _info(options: argparse.Namespace) -> int:
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
         ("pandas", "tables with words, dates, gaps"),
-        ("pillow", "image folders, show"),
+        ("pillow", "image folders, show, export"),
         ("torch", "convolutional maps, GPU"),
     ):
         try:
@@ -471,6 +277,17 @@ def _copy(options: argparse.Namespace) -> int:
 
     print(copied(options.names, numpy=options.numpy), end="")
     return DONE
+
+
+COMMANDS = {
+    "distill": _distill,
+    "verify": _verify,
+    "predict": _predict,
+    "show": _show,
+    "export": _export,
+    "info": _info,
+    "copy": _copy,
+}
 
 
 # ---------------------------------------------------------------------- small parts

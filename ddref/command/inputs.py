@@ -9,16 +9,24 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import datasets, files
-from ..npz import load_npy, load_npz
+from ..npz import load_npy, load_npz, names_in
 from ..tables.cells import shown
 from ..tables.columns import Misfit, target_from_cells, target_from_series
 from ..tables.encoder import TableEncoder, names_of, place_of
 from ..tables.frames import READERS, read_frame
-from ..tables.text import Text, read_text
+from ..tables.text import PACKED, Text, read_text
 
 # What an .npz file is read for; others may lie beside them, of any kind.
 ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
-TEXTS = (".csv", ".tsv", ".txt", ".data")  # endings of tables of text
+TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")  # endings of text tables
+# Options that say something about one kind of input; given for another, they are
+# refused rather than passed over.
+OPTIONS = {
+    "a table": ("target", "header", "decimal_comma", "missing", "words", "leave_out"),
+    "a folder of images": ("test", "size"),
+    ".npz": ("channels",),
+    ".npy": ("channels", "targets"),
+}
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
@@ -50,29 +58,54 @@ def read(
 ) -> Data:
     """The data of INPUT; a table in the columns that a saved set was made from."""
     path = Path(options.input).expanduser()
+    kind = _kind(path)
+    if kind == ".npy" and not options.targets:
+        raise ValueError(
+            f"{path} holds samples only: name the file of their targets with "
+            "--targets Y.npy"
+        )
+    progress(f"reading {path.name}")
+    _check_options(options, kind)
+    if kind == "a table":
+        return _table(path, options, saved)
+    if kind == "a folder of images":
+        return _images(path, options, progress, saved)
+    if kind == ".npz":
+        return _arrays(path, options, saved)
+    X, y = (load_npy(p, options.max_bytes) for p in (path, options.targets))
+    return _checked(X, y, str(path), options, saved)
+
+
+def _kind(path: Path) -> str:
+    """What an input is, one of `OPTIONS`, by its name."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    progress(f"reading {path.name}")
-    ending = path.suffix.lower()
-    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
+    ending, inner = path.suffix.lower(), Path(path.stem).suffix.lower()
+    packed = ending in PACKED and inner in TEXTS
     if path.is_file() and (packed or ending in TEXTS or ending in READERS):
-        return _table(path, options, saved)
+        return "a table"
     if path.is_dir() or ending in ARCHIVES:
-        return _images(path, options, progress, saved)
-    if ending == ".npz":
-        return _arrays(path, options, saved)
-    if ending == ".npy":
-        if not options.targets:
-            raise ValueError(
-                f"{path} holds samples only: name the file of their targets with "
-                "--targets Y.npy"
-            )
-        X, y = (load_npy(p, options.max_bytes) for p in (path, options.targets))
-        return _checked(X, y, str(path), options, saved)
+        return "a folder of images"
+    if ending in (".npz", ".npy"):
+        return ending
     raise ValueError(
-        f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .parquet, "
-        ".xlsx, .zip or .tar (.gz, .bz2, .xz) is needed"
+        f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .txt, "
+        ".parquet, .xlsx, .zip or .tar (.gz, .bz2, .xz) is needed"
     )
+
+
+def _check_options(options, kind):
+    """Refuse what is said about an input of another kind."""
+    for names in OPTIONS.values():
+        for name in set(names) - set(OPTIONS[kind]):
+            value = getattr(options, name, None)
+            unused = value is None or value == [] or (name != "header" and not value)
+            if not unused:
+                meant = " or ".join(k for k, own in OPTIONS.items() if name in own)
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for {meant}, and {options.input} "
+                    f"is {kind}: leave it out"
+                )
 
 
 def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
@@ -80,11 +113,8 @@ def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
     columns, or of arrays; targets beside them are not looked at.
     """
     path = Path(options.input).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    ending = path.suffix.lower()
-    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
-    if packed or ending in TEXTS or ending in READERS:
+    kind = _kind(path)
+    if kind == "a table":
         if saved.table is None:
             raise ValueError(
                 f"{options.file} was not made from a table: pass rows as .npy or .npz"
@@ -94,12 +124,12 @@ def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
             return encoder.transform(_source(path, options, encoder))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    if ending == ".npz":
+    if kind == ".npz":
         found = load_npz(path, max_bytes=options.max_bytes, only=["X"])
         if len(found) != 1:
             raise ValueError(f"{path}: one array named X is needed")
         X = next(iter(found.values()))
-    elif ending == ".npy":
+    elif kind == ".npy":
         X = load_npy(path, options.max_bytes)
     else:
         raise ValueError(f"{path}: a table, or a file .npy or .npz (X), is needed")
@@ -151,13 +181,20 @@ def _arrays(path, options, saved):
         raise ValueError(f"{path} has {sorted(found)}: one name in two spellings")
     for x, y in (("x", "y"), ("x_train", "y_train")):
         if {x, y} <= set(arrays):
-            test = arrays.get("x_test"), arrays.get("y_test")
-            test = None if test[0] is None or test[1] is None else test
-            return _checked(arrays[x], arrays[y], str(path), options, saved, test)
+            tests = arrays.get("x_test"), arrays.get("y_test")
+            test = None if tests[0] is None or tests[1] is None else tests
+            used = {x, y, *(("x_test", "y_test") if test else ())}
+            data = _checked(arrays[x], arrays[y], str(path), options, saved, test)
+            return data._replace(notes=(*data.notes, *_not_looked_at(path, used)))
     raise ValueError(
-        f"{path} has the arrays {sorted(arrays)}: X and y are needed, or X_train and "
-        "y_train (others are not looked at)"
+        f"{path} has the arrays {shown(names_in(path))}: X and y are needed, or "
+        "X_train and y_train; write them with these names (np.savez)"
     )
+
+
+def _not_looked_at(path, used):
+    others = [name for name in names_in(path) if name.lower() not in used]
+    return [f"arrays not looked at: {shown(others)}"] if others else []
 
 
 def _checked(X, y, name, options, saved, test=None):
@@ -380,7 +417,8 @@ def _place(names, wanted, path):
     """The number of the column that is called `wanted`, or has that number."""
     if len(names) < 2:
         raise ValueError(
-            f"{path} has the target only: at least one more column is needed"
+            f"{path} has one column only, {shown(names)}: no comma, semicolon, tab, | "
+            "or blank parts its lines; a target and one more column are needed"
         )
     if wanted in names:
         return names.index(wanted)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import shown
+from .cells import alike, may_be_quantities, shown
 from .columns import Column, Misfit, from_cells, from_series
 from .text import Text
 
@@ -271,6 +271,10 @@ class TableEncoder:
         if of["words"]:
             said = [f"{e.name} ({len(e.levels)} words)" for e in of["words"]]
             notes.append(f"one-hot: {_listed(said)}")
+        for entry in of["words"]:
+            twins = alike([level for level in entry.levels if level is not None])
+            if twins:
+                notes.append(f"{entry.name}: {shown(twins, 60)} are different words")
         if of["date"]:
             notes.append(f"days since 1970: {_listed([e.name for e in of['date']])}")
         if of["left out"]:
@@ -400,7 +404,9 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
         there = len(values)
         names = different >= DISTINCT * there and there > 2
         if different > MANY or (names and not forced):
-            return left_out(f"{different} different words in {there} rows")
+            hint = "; of dates or numbers? write 2019-01-31, numbers without units"
+            hint *= may_be_quantities(values)
+            return left_out(f"{different} different words in {there} rows{hint}")
     return Entry(name, column.kind, format=column.format, forced=forced)
 
 
