@@ -66,6 +66,7 @@ class Saved(NamedTuple):
     version: str = ""  # of the ddref that wrote the file
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
     data_sha256: str | None = None  # digest of the data that the set was made from
+    means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
 
     @property
     def X(self) -> np.ndarray:
@@ -298,6 +299,18 @@ def digest(X: np.ndarray, y: np.ndarray) -> str:
     return hashlib.sha256((_sha256(X) + _sha256(y)).encode()).hexdigest()
 
 
+def means(X: np.ndarray, y: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    """Mean rows (k, d) of the samples of each class, or (1, d) of all.
+
+    >>> means(np.array([[1.0], [3.0], [7.0]]), np.array([0, 0, 1]), np.arange(2))
+    array([[2.],
+           [7.]])
+    """
+    if classes is None:
+        return X.mean(axis=0, keepdims=True, dtype=np.float64)
+    return np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in classes])
+
+
 # -------------------------------------------------------------------- header and arrays
 
 
@@ -329,6 +342,7 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
         "table": saved.table,
         "how_to": how_to(saved),
         "data_sha256": saved.data_sha256,
+        "means": None if saved.means is None else saved.means.tolist(),
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
     text = json.dumps(header, indent=1, allow_nan=False)
@@ -362,6 +376,7 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
         version=header["ddref"],
         table=header.get("table"),
         data_sha256=header.get("data_sha256"),
+        means=_rows_of_header(header.get("means")),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
@@ -379,6 +394,14 @@ def _convention(saved: Saved) -> str:
     if saved.task == "multilabel":
         return INDICATORS
     return TARGETS if saved.classes is None else ONE_HOT
+
+
+def _rows_of_header(rows: Any) -> Any:
+    """Rows of numbers as a matrix; what is none is left to the checks."""
+    try:
+        return None if rows is None else np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError):
+        return rows
 
 
 def _header(text: np.ndarray | None) -> dict[str, Any]:
@@ -450,6 +473,7 @@ def _check(saved: Saved) -> None:
     if saved.data_sha256 is not None and not digits:
         raise ValueError("data_sha256 is not a checksum of 64 hexadecimal digits")
     _check_certificate(saved.certificate)
+    _check_means(saved, d)
     _check_table(saved.table, d)
     _check_map(saved, d)
 
@@ -538,6 +562,15 @@ def _check_classes(saved: Saved, k: int) -> None:
         )
     if len(set(classes.tolist())) != k:
         raise ValueError(f"classes are not {k} different values")
+
+
+def _check_means(saved: Saved, d: int) -> None:
+    if saved.means is None:
+        return
+    rows, _ = _matrix_shape(saved.means, "means", (np.float64,))
+    wanted = 1 if saved.classes is None else len(saved.classes)
+    if saved.means.shape != (wanted, d):
+        raise ValueError(f"means have {rows} rows of numbers, not {wanted} of {d}")
 
 
 def _check_certificate(certificate: Any) -> None:

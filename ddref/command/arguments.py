@@ -21,6 +21,8 @@ examples:
       trains on the set, predicts new rows
   ddref show ten.npz
       writes ten.png and prints what the file holds
+  ddref export ten.npz ten/
+      a PNG a point, labels.csv, and lines for PyTorch and Keras
   ddref info ten.npz
       the header of the file; without a file, versions
   ddref copy nearest.nearest > nearest.py
@@ -80,6 +82,18 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--force", action="store_true", help="replace the picture if it exists"
+    )
+
+    one = commands.add_parser(
+        "export", help="a folder that PyTorch and Keras read: PNG, CSV, NPY", **kind
+    )
+    one.add_argument("file", metavar="SET.npz")
+    one.add_argument("folder", metavar="FOLDER", help="the folder to make")
+    one.add_argument(
+        "--overwrite",
+        "--force",
+        action="store_true",
+        help="replace FOLDER if an export wrote it",
     )
 
     one = commands.add_parser("info", help="the header of a file; versions", **kind)

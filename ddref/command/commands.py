@@ -1,4 +1,4 @@
-"""The commands: distill, verify, show, info, copy."""
+"""The commands: distill, verify, predict, show, export, info, copy."""
 
 import argparse
 import contextlib
@@ -23,6 +23,7 @@ from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
 from ..tables.encoder import TableEncoder
 from .arguments import parser
+from .export import export
 from .inputs import (
     Data,
     as_numbers,
@@ -48,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.command is None:
         words.print_help()
         return MISTAKE
-    quiet: Any = "ignore" if options.command in ("verify", "show", "info") else None
+    overflow = options.command in ("verify", "show", "export", "info")
+    quiet: Any = "ignore" if overflow else None
     try:
         # what a file says can overflow: it is refused, or called not exact, in words
         with _warnings_in_one_line(), np.errstate(all=quiet):
@@ -256,6 +258,15 @@ def _show(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser()
+    saved = files.load(options.file)
+    printed = export(saved, folder, overwrite=options.overwrite)
+    options.written = folder
+    print(printed)
+    return DONE
+
+
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
         saved = files.load(options.file)
@@ -271,7 +282,7 @@ def _info(options: argparse.Namespace) -> int:
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
         ("pandas", "tables with words, dates, gaps"),
-        ("pillow", "image folders, show"),
+        ("pillow", "image folders, show, export"),
         ("torch", "convolutional maps, GPU"),
     ):
         try:
@@ -294,6 +305,7 @@ COMMANDS = {
     "verify": _verify,
     "predict": _predict,
     "show": _show,
+    "export": _export,
     "info": _info,
     "copy": _copy,
 }

@@ -60,6 +60,7 @@ from .weights import (
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
+MEANS = 10_000  # numbers in a file that say what the classes of a table look like
 LARGEST = 1e150  # of X: sums of squares stay in the range of float64
 
 
@@ -949,14 +950,19 @@ class Distiller(BaseEstimator):
 
         `class_names` are words for the classes, in the order of `classes_`, or for the
         labels; default: the classes themselves, or the numbers of the labels. Of
-        `data`, the arrays (X, y) that were fitted, a checksum goes into the file. A
-        feature map that its seed draws again is stored by it; with `map_arrays` its
-        weights are stored, too.
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
+        a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
+            if (
+                self.table_ is not None
+                and saved.Y_S.shape[1] * saved.mean.size <= MEANS
+            ):
+                saved = saved._replace(means=files.means(*data, saved.classes))
         files.save(path, saved, overwrite=overwrite, map_arrays=map_arrays)
 
     def _saved(self, class_names=None):
