@@ -22,6 +22,7 @@ from ddref import files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
+from ddref.tables import TableEncoder
 
 MAPS = {
     "none": None,
@@ -638,6 +639,27 @@ def test_an_archive_made_to_fill_the_memory_is_refused(path, tmp_path):
         archive.writestr("header.npy", claims.getvalue())
     with pytest.raises(ValueError, match="array 'header' is damaged: 0 bytes where"):
         files.load(bomb)
+
+
+def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
+    """A row a class, in the order of the classes, or one of all samples; as the data have them."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0, 9.0], "hue": ["red", "blue", "red", "red"]})
+    encoder = TableEncoder().fit(frame)
+    X, path = encoder.transform(frame), tmp_path / "set.npz"
+    for model, y, wanted in (
+        (DistilledRidgeClassifier(), np.array(["b", "a", "b", "a"]), [[5.5, 0.5, 0.5], [2.5, 0, 1]]),
+        (DistilledRidge(), np.arange(4.0) ** 2, [[4, 0.25, 0.75]]),
+    ):
+        model.fit(X, y)
+        model.save(path, data=(X, y), overwrite=True)
+        assert files.load(path).means is None  # no table
+        model.table_ = encoder
+        model.save(path, data=(X, y), overwrite=True)
+        assert np.array_equal(files.load(path).means, wanted)
+    for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
+        with pytest.raises(ValueError, match="means"):
+            files.save(tmp_path / "bad.npz", example(means=wrong))
 
 
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])

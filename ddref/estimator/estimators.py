@@ -60,6 +60,7 @@ from .weights import (
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
+MEANS = 10_000  # numbers in a file that say what the classes of a table look like
 LARGEST = 1e150  # of X: sums of squares stay in the range of float64
 
 
@@ -947,28 +948,30 @@ class Distiller(BaseEstimator):
 
         It holds all a colleague needs, and no pickle.
 
-        `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
-        checksum goes into the file. A feature map that its seed draws again is stored
-        by it; with `map_arrays` its weights are stored, too.
+        `class_names` are words for the classes, in the order of `classes_`, or for the
+        labels; default: the classes themselves, or the numbers of the labels. Of
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
+        a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
+            if (
+                self.table_ is not None
+                and saved.Y_S.shape[1] * saved.mean.size <= MEANS
+            ):
+                saved = saved._replace(means=files.means(*data, saved.classes))
         files.save(path, saved, overwrite=overwrite, map_arrays=map_arrays)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
-        if getattr(self, "multilabel_", False):
-            warnings.warn(
-                "a file has one class a sample, or targets: the labels are saved as "
-                "targets of 0 and 1, each present where its prediction is above 0.5",
-                stacklevel=3,
-            )
-            classes = class_names = None
-        if classes is not None and class_names is None:
+        if class_names is None and classes is not None:
             class_names = [str(c) for c in classes]
+        task = "regression" if classes is None else "classification"
+        if getattr(self, "multilabel_", False):
+            task, classes = "multilabel", None
         Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
         if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
             Y_S = np.hstack([-Y_S / 2, Y_S / 2])
@@ -984,9 +987,9 @@ class Distiller(BaseEstimator):
             feature_map=files.plain(self.feature_map_),
             image_shape=self.image_shape_,
             value_range=self.data_range_,
-            task="regression" if classes is None else "classification",
+            task=task,
             classes=None if classes is None else np.asarray(classes),
-            class_names=None if classes is None else tuple(map(str, class_names)),
+            class_names=None if task == "regression" else tuple(map(str, class_names)),
             seed=self.seed_,
             table=None if self.table_ is None else self.table_.describe(),
             certificate={
