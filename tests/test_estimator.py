@@ -515,3 +515,15 @@ def test_a_set_that_is_not_exact_is_never_returned(monkeypatch):
     monkeypatch.setattr(recipe.with_intercept, "labels", wrong_labels)
     with pytest.raises(ValueError, match="the set found is not exact: training on it gives a model"):
         DistilledRidgeClassifier().fit(*toy("iris"))
+
+
+@pytest.mark.parametrize("parameters", [{"device": "cpu"}, {"device": "cpu", "feature_map": "fourier"}, {}])
+def test_autocast_costs_a_fit_no_digits(parameters):
+    """The algebra is in float64, which autocast leaves alone; tensors in float32 are taken as they come."""
+    torch = pytest.importorskip("torch")
+    X, y = (torch.tensor(A, dtype=torch.float32) for A in toy("diabetes"))
+    before = DistilledRidge(**parameters).fit(X, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model = DistilledRidge(**parameters).fit(X, y)
+        assert np.array_equal(model.predict(X), before.predict(X))
+    assert np.array_equal(model.X_distilled_, before.X_distilled_) and model.coef_.dtype == np.float64

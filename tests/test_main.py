@@ -1,6 +1,7 @@
 """The command: every kind of input, every kind of mistake, exit codes, and no traceback for a user's mistake."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -62,6 +63,10 @@ def shell(*arguments, **options):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "ddref", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
 def refused(capsys, *arguments):
@@ -281,7 +286,7 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
 
 def test_info_tells_versions_and_headers(distilled, capsys):
     assert main(["info"]) == 0
-    assert f"ddref {__version__}, file format 1" in capsys.readouterr().out
+    assert f"ddref {__version__}, file format 2" in capsys.readouterr().out
     assert main(["info", str(distilled)]) == 0
     text = capsys.readouterr().out
     assert "class_0, class_1, class_2" in text and "each column by its mean" in text
@@ -312,7 +317,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 9 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 10 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -354,7 +359,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
         (lambda t: t[:1], "a line of names and no samples"),
         (lambda t: [], "is empty"),
         (lambda t: [["b", "b", "kind"], *t[1:]], "2 columns have 'b' (columns 0, 1, from 0)"),
-        (lambda t: [[row[-1]] for row in t], "the target only"),
+        (lambda t: [[row[-1]] for row in t], "has one column only, 'kind'"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
     ids=lambda value: value if isinstance(value, str) else "table",
@@ -393,7 +398,7 @@ def test_more_classes_than_features_need_no_more_points_than_the_rank_and_too_fe
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"X": np.ones((4, 2))}, "has the arrays ['x']: X and y are needed"),
+        ({"X": np.ones((4, 2))}, "has the arrays 'X': X and y are needed"),
         ({"X": np.ones((4, 2)), "y": np.zeros(3)}, "y has shape (3,), one target for each of 4"),
         ({"X": np.array([["a"]]), "y": np.zeros(1)}, "X holds <U1, numbers are needed"),
         ({"X": np.full((4, 2), np.nan), "y": np.zeros(4)}, "X contains NaN or Inf, the first at [0, 0]"),
@@ -421,11 +426,12 @@ def test_arrays_of_any_kind_beside_x_and_y_are_not_looked_at(tmp_path, capsys):
 def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
     out = ["--out", tmp_path / "o.npz"]
     for name in ("digits.npz", "X.npy", "images.tar.gz"):
+        targets = ["--targets", inputs / "y.npy"] * (name == "X.npy")
         content = (inputs / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
         (tmp_path / name).write_bytes(b"GIF89a" + content[6:])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a,b")
     assert "not a text file in UTF-8" in refused(capsys, "distill", tmp_path / "t.csv", "--target", "b", *out)
     limit = ["--max-bytes", "1000"]
@@ -473,13 +479,42 @@ def test_one_mistake_of_each_kind_through_the_shell_shows_no_traceback(inputs, t
     assert "Traceback" in done.stderr
 
 
-def test_an_interruption_leaves_nothing_and_exits_130(inputs, tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("where", ["guessed_task", "summary"])
+def test_an_interruption_of_distill_leaves_nothing_or_all_and_exits_130(where, inputs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(commands, where, interrupt)
+    out = tmp_path / "o.npz"
+    assert main(["distill", str(inputs / "digits.npz"), "--out", str(out), "--quiet"]) == 130
+    said = capsys.readouterr().err
+    if where == "guessed_task":
+        assert said == "ddref: interrupted; nothing was written\n" and list(tmp_path.iterdir()) == []
+    else:  # the file is there already
+        assert said == f"ddref: interrupted; {out} is complete\n" and files.load(out).certificate["exact"]
 
-    monkeypatch.setattr(commands, "guessed_task", interrupt)
-    assert main(["distill", str(inputs / "digits.npz"), "--out", str(tmp_path / "o.npz")]) == 130
-    assert "interrupted; nothing was written" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+@pytest.mark.parametrize(
+    "line, place",
+    [
+        (["distill", "X.npy", "--targets", "y.npy", "--quiet", "--out", "o.npz"], "ddref.npz._write_array"),
+        (["verify", "wine.npz", "wine.csv", "--target", "class", "--quiet"], "ddref.recipe.certified"),
+        (["predict", "wine.npz", "wine.csv", "--out", "p.csv"], "csv.writer"),
+        (["show", "wine.npz", "--out", "w.png"], "PIL.Image.fromarray"),
+        (["info", "wine.npz"], "ddref.files.load"),
+        (["copy", "krr.fit"], "ddref.copying.copied"),
+    ],
+)
+def test_an_interruption_of_each_command_is_one_line(line, place, inputs, distilled, monkeypatch, capsys):
+    monkeypatch.chdir(inputs)
+    before = sorted(inputs.iterdir())
+    monkeypatch.setattr(place, interrupt)
+    assert main(line) == 130
+    assert capsys.readouterr() == ("", "ddref: interrupted; nothing was written\n")
+    assert sorted(inputs.iterdir()) == before  # no part of a file
+
+
+def test_an_interruption_before_the_command_has_begun_is_one_line_too(monkeypatch, capsys):
+    monkeypatch.setattr("ddref.command.main", interrupt)
+    assert importlib.import_module("ddref.__main__").main() == 130
+    assert capsys.readouterr().err == "ddref: interrupted; nothing was written\n"
 
 
 def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path, capsys, monkeypatch):

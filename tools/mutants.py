@@ -42,7 +42,7 @@ FILES = {
     "maps/activations": "maps",
     "maps/coupling": "maps",
     "maps/networks": "maps",
-    "maps/written": "maps files",
+    "maps/written": "maps upgrade files",
     "maps/fourier": "fourier maps",
     "maps/conv": "conv",
     "maps/sequential": "conv maps",

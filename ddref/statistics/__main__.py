@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> Array:
     process.
 
     SystemExit with one sentence for everything that input or another process did wrong;
-    ``--traceback`` shows where.
+    ``--traceback`` shows where. An interruption exits with 130, and keeps the shards
+    that are finished.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -52,6 +53,13 @@ def main(arguments: list[str] | None = None) -> Array:
             warnings.simplefilter("always", ChangedData)
             warnings.showwarning = _said_on_stderr
             return _trained(options, processes)
+    except KeyboardInterrupt:
+        print(
+            "ddref.statistics: interrupted; finished shards are kept in "
+            f"{options.shards}, the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
     except (OSError, TypeError, ValueError) as error:
         if options.traceback:
             raise
