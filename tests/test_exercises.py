@@ -89,6 +89,10 @@ ANSWERS = {
     "09_nonsurjective": {
         "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
         "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
+        "check_quadratic": (
+            "lambda S: (lambda E: (E / E[0])[1:].T)(np.linalg.eigh(S)[1])",
+            ["lambda S: np.linalg.eigh(S)[1][1:].T", "lambda S: np.eye(len(S))[:, 1:]"],  # not scaled; any points
+        ),
     },
     "comparison": {
         "check_table": ("(5, 28)", ["(5, 30)", "(28, 28)", "(5, 5)"]),

@@ -22,6 +22,7 @@ from ddref import files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
+from ddref.tables import TableEncoder
 
 MAPS = {
     "none": None,
@@ -661,6 +662,27 @@ def test_an_archive_made_to_fill_the_memory_is_refused(path, tmp_path):
         files.load(bomb)
 
 
+def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
+    """A row a class, in the order of the classes, or one of all samples; as the data have them."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0, 9.0], "hue": ["red", "blue", "red", "red"]})
+    encoder = TableEncoder().fit(frame)
+    X, path = encoder.transform(frame), tmp_path / "set.npz"
+    for model, y, wanted in (
+        (DistilledRidgeClassifier(), np.array(["b", "a", "b", "a"]), [[5.5, 0.5, 0.5], [2.5, 0, 1]]),
+        (DistilledRidge(), np.arange(4.0) ** 2, [[4, 0.25, 0.75]]),
+    ):
+        model.fit(X, y)
+        model.save(path, data=(X, y), overwrite=True)
+        assert files.load(path).means is None  # no table
+        model.table_ = encoder
+        model.save(path, data=(X, y), overwrite=True)
+        assert np.array_equal(files.load(path).means, wanted)
+    for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
+        with pytest.raises(ValueError, match="means"):
+            files.save(tmp_path / "bad.npz", example(means=wrong))
+
+
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
 def test_odd_members_are_refused(names, path):
     with pytest.warns() if len(set(names)) < len(names) else nullcontext(), zipfile.ZipFile(path, "w") as archive:
@@ -677,3 +699,160 @@ def test_the_checksum_of_an_array_is_that_of_its_dtype_shape_and_bytes():
     others = [A.reshape(3, 2), A.reshape(6), A.view(np.int64), A.astype(">f8"), np.ascontiguousarray(A[::-1]), -A]
     assert len({files._sha256(B) for B in (A, *others)}) == 7
     assert files._sha256(np.asfortranarray(A)) == files._sha256(A)  # where it lies is not what it is
+
+
+# -- thresholds, both sides of each
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lam": 0.0, "lam_S": 0},
+        {"seed": (1 << 128) - 1},
+        {"seed": 1 - (1 << 128)},
+        {"certificate": {f"a{i}": 1.0 for i in range(64)}},
+        {"certificate": {"decisions_changed": 2, "samples": 2, "relative_error": 0.0}},
+        {"image_shape": (3, 1)},
+        {"image_shape": (1, 1, 3)},
+        {"value_range": (1.0, 1.0)},
+        {"value_range": (0, 255)},
+        {"scaling": "columns", "scale": np.array([0.5, 1e-300, 2.0]), "mean": np.ones(3)},
+        {"classes": np.array([0.5, 2.0])},
+        {"classes": np.array([False, True])},
+        {"task": "regression", "classes": None, "class_names": None},
+    ],
+    ids=str,
+)
+def test_what_is_just_within_is_saved_and_comes_back(changes, tmp_path):
+    saved = example(**changes)
+    files.save(tmp_path / "set.npz", saved)
+    again = files.load(tmp_path / "set.npz")
+    assert all(same(getattr(saved, f), getattr(again, f)) for f in Saved._fields if f != "version")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"X_S": [[1.0, 2.0, 3.0]] * 4}, "X_S must be a matrix of float32 or float64, it is list"),
+        ({"X_S": np.ones(3)}, r"X_S must be a matrix of float32 or float64, it is \(3,\) of float64"),
+        ({"X_S": np.ones((0, 3))}, r"X_S must be a matrix .* it is \(0, 3\)"),
+        ({"mean": [0.0, 0.0, 0.0]}, "mean must be 3 finite numbers in float64"),
+        ({"mean": np.zeros(3, "f4")}, "mean must be 3 finite numbers in float64"),
+        ({"mean": np.full(3, np.nan)}, "mean must be 3 finite numbers"),
+        ({"mean": np.ones(3)}, "scaling = 'none', but mean and scale"),
+        ({"lam": "1"}, "lam = '1' must be a finite number"),
+        ({"lam": True}, "lam = True must be a finite number"),
+        ({"lam_S": -1e-300}, "lam_S = -1e-300 must be"),
+        *(({"image_shape": shape}, "image_shape = .* does not describe") for shape in
+          [(3,), (1, 1, 1, 3), (1,) * 5 + (3,), (-3, -1), (3.0, 1), [3, 1], (True, 3), (0, 3), ()]),
+        *(({"value_range": bounds}, "value_range = .* must be two numbers") for bounds in
+          [(1.0,), (0.0, 1.0, 2.0), (0.0, 1.0, 2.0, 3.0), [0.0, 1.0], ("0", "1"), (True, 2.0)]),
+        ({"classes": ["cat", "dog"]}, "classes must be 2 numbers or texts"),
+        ({"classes": np.array(["cat", "dog", "hen"])}, "classes must be 2 numbers or texts"),
+        ({"class_names": ("cat", 1)}, "class_names must be 2 texts"),
+        ({"class_names": ["cat", "dog"]}, "class_names must be 2 texts"),
+        ({"class_names": None}, "class_names must be 2 texts"),
+        ({"task": "regression", "classes": None}, "class_names without classes"),
+        ({"certificate": {"decisions_changed": 3, "samples": 2}}, "3 decisions changed of 2"),
+        ({"certificate": {"relative_error": True}}, "says relative_error = True"),
+        ({"seed": True}, "seed = True must be an integer"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_just_outside_is_not_written(changes, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        files.save(tmp_path / "set.npz", example(**changes))
+
+
+def test_points_of_one_value_are_no_image_of_no_sides(tmp_path):
+    one = example(X_S=np.ones((4, 1)), mean=np.zeros(1), scale=np.ones(1))
+    with pytest.raises(ValueError, match=r"image_shape = \(\) does not describe rows of 1 values"):
+        files.save(tmp_path / "set.npz", one._replace(image_shape=()))
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_a_version_has_at_most_a_hundred_letters(count, path):
+    rewritten(path, {"ddref": "9" * count})
+    if count > 100:
+        return refused(path, "not a short text")
+    assert files.load(path).version == "9" * 100
+
+
+def test_a_header_has_at_most_64_mib_and_a_file_1_gib():
+    import inspect
+
+    text = '{"magic": "ddref distilled set", "format": 1}'
+    room = (1 << 26) // 4 - len(text)
+    assert files._header(np.array(text + " " * room))["format"] == 1
+    with pytest.raises(ValueError, match="header has 67,108,868 bytes, more than 67,108,864"):
+        files._header(np.array(text + " " * (room + 1)))
+    assert inspect.signature(files.load).parameters["max_bytes"].default == 1 << 30
+
+
+@pytest.mark.parametrize(
+    "header, words",
+    [
+        (np.array(["{}"]), "the text 'header' is missing"),
+        (np.array(3), "the text 'header' is missing"),
+        (np.array("[]"), "its header does not say"),
+        (np.array('{"magic": "ddref distilled set"}'), "damaged: format = None"),
+    ],
+    ids=str,
+)
+def test_a_header_is_one_text_of_named_fields(header, words, tmp_path):
+    np.savez(tmp_path / "set.npz", header=header)
+    refused(tmp_path / "set.npz", words)
+
+
+def test_checksums_are_those_of_the_arrays_by_name(path):
+    names = [name for name in arrays_of(path) if name != "header"]
+    text = str(arrays_of(path)["header"])
+    assert text.startswith('{\n "magic": "ddref distilled set",\n "format": ')  # a field a line
+    refused(rewritten(path, {"sha256": names}), "damaged: it has the arrays")
+    assert files._sha256(np.empty((0, 2))) != files._sha256(np.empty((0, 3)))
+
+
+def test_rows_of_another_shape_have_no_features():
+    set_ = example(scaling="columns", mean=np.array([1.0, 0.0, 0.0]), scale=np.array([2.0, 1.0, 0.5]))
+    assert files.features(set_, np.array([[3.0, 1.0, 1.0]])).tolist() == [[1, 1, 2]]
+    for X in (np.ones(3), np.ones((2, 2)), np.ones((1, 1, 3))):
+        with pytest.raises(ValueError, match="rows of 3 values are needed, X has shape"):
+            files.features(set_, X)
+    with pytest.raises(ValueError, match="contain NaN or Inf"):
+        files.features(set_, np.array([[np.inf, 0.0, 0.0]]))
+
+
+def test_a_model_without_an_intercept_has_a_row_of_zeros():
+    W, b = files.model(example(fit_intercept=False))
+    assert W.shape == (3, 2) and b.tolist() == [[0.0, 0.0]]
+    assert files.model(example()).b.any()
+
+
+def test_the_lines_of_a_file_say_what_its_rows_are():
+    first, last = "from sklearn.linear_model import Ridge\n", (
+        "# Another alpha, or the classes of Y_S in place of its numbers, train another model.")  # fmt: skip
+    fit = "model = Ridge(alpha=0.1, fit_intercept=True).fit({}, Y_S)\n"
+    assert files.how_to(example()) == first + fit.format("X_S") + last
+    scaled = "# New rows are treated in the same way: (X - mean) / scale.\n"
+    assert files.how_to(example(scaling="global")) == first + fit.format("(X_S - mean) / scale") + scaled + last
+    map_ = 'import ddref\nphi = ddref.load("this file").feature_map  # from rows to features\n'
+    same_way = "# New rows are treated in the same way: phi(X).\n"
+    assert files.how_to(example(feature_map=maps.Identity())) == first + map_ + fit.format("phi(X_S)") + same_way + last
+
+
+def test_classes_that_are_dates_are_saved_as_texts():
+    for days, texts in (
+        (np.array(["2020-01-01", "2021-12-31"], "M8[ns]"), ["2020-01-01", "2021-12-31"]),
+        (np.array(["2020-01-01T12", "2021-12-31T00"], "M8[h]"), ["2020-01-01T12", "2021-12-31T00"]),
+    ):
+        assert files._texts(days).tolist() == texts
+    assert files._texts(np.array(["a", 1], object)).dtype == object and files._texts(None) is None
+
+
+def test_a_table_of_another_width_is_refused(tmp_path):
+    X = toys.load_iris(as_frame=True).data
+    model = DistilledRidge(scaling="columns").fit(X, X.iloc[:, 0])
+    model.save(tmp_path / "set.npz")
+    table = files.load(tmp_path / "set.npz").table
+    with pytest.raises(ValueError, match="the table has 4 columns of numbers, a point 3"):
+        files.save(tmp_path / "other.npz", example(table=table))

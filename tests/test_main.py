@@ -332,7 +332,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 9 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 10 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -374,7 +374,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
         (lambda t: t[:1], "a line of names and no samples"),
         (lambda t: [], "is empty"),
         (lambda t: [["b", "b", "kind"], *t[1:]], "2 columns have 'b' (columns 0, 1, from 0)"),
-        (lambda t: [[row[-1]] for row in t], "the target only"),
+        (lambda t: [[row[-1]] for row in t], "has one column only, 'kind'"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
     ids=lambda value: value if isinstance(value, str) else "table",
@@ -413,7 +413,7 @@ def test_more_classes_than_features_need_no_more_points_than_the_rank_and_too_fe
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"X": np.ones((4, 2))}, "has the arrays ['x']: X and y are needed"),
+        ({"X": np.ones((4, 2))}, "has the arrays 'X': X and y are needed"),
         ({"X": np.ones((4, 2)), "y": np.zeros(3)}, "y has shape (3,), one target for each of 4"),
         ({"X": np.array([["a"]]), "y": np.zeros(1)}, "X holds <U1, numbers are needed"),
         ({"X": np.full((4, 2), np.nan), "y": np.zeros(4)}, "X contains NaN or Inf, the first at [0, 0]"),
@@ -441,11 +441,12 @@ def test_arrays_of_any_kind_beside_x_and_y_are_not_looked_at(tmp_path, capsys):
 def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
     out = ["--out", tmp_path / "o.npz"]
     for name in ("digits.npz", "X.npy", "images.tar.gz"):
+        targets = ["--targets", inputs / "y.npy"] * (name == "X.npy")
         content = (inputs / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
         (tmp_path / name).write_bytes(b"GIF89a" + content[6:])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a,b")
     assert "not a text file in UTF-8" in refused(capsys, "distill", tmp_path / "t.csv", "--target", "b", *out)
     limit = ["--max-bytes", "1000"]

@@ -67,6 +67,8 @@ from .weights import (
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
+MEANS = 10_000  # numbers in a file that say what the classes of a table look like
+LARGEST = 1e150  # of X: sums of squares stay in the range of float64
 
 
 class ScaledMap:
@@ -330,8 +332,14 @@ class Distiller(BaseEstimator):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
         weights (n,) above 0, or None; rows (n,) their numbers among those given.
         """
-        rng = self._begin(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
+        largest = max(map(abs, self.data_range_))
+        if largest > LARGEST:
+            raise ValueError(
+                f"X has values up to {largest:.3g}, whose squares float64 does not "
+                "hold: take another unit"
+            )
+        rng = self._begin(X, weights)
         self._report("features")
         Phi, Y_ = self._features(X), self._array(Y)
         if Phi.shape[0] != Y_.shape[0]:
@@ -660,6 +668,12 @@ class Distiller(BaseEstimator):
                     f"{name} = {getattr(self, name)!r} must be {', '.join(most)} or "
                     f"{last}"
                 )
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise TypeError(
+                f"fit_intercept must be True or False, got {self.fit_intercept!r}"
+            )
+        if self.device is not None:
+            _check_device(self.device)
         if self.lam_s is not None:
             check_lam(self.lam_s, "lam_s")
         starts = ("real", "noise", "orthonormal")
@@ -692,7 +706,14 @@ class Distiller(BaseEstimator):
             std = std if np.ptp(X) > 0 and std > 0 else 1.0
             return np.full(X.shape[1], mean), np.full(X.shape[1], std)
         means, stds = column_means(X, weights), column_deviations(X, weights)
-        varies = (np.ptp(X, axis=0) > 0) & (stds > 0)
+        varies = np.ptp(X, axis=0) > 0
+        if (stds[varies] == 0).any():
+            column = int(np.argmax(varies & (stds == 0)))
+            size = np.abs(X[:, column]).max()
+            raise ValueError(
+                f"column {column} has values up to {size:.3g}, whose squares are zero "
+                "in float64: take another unit"
+            )
         return means, np.where(varies, stds, 1.0)  # a constant column is divided by 1
 
     def _map(self, X, weights, seed):
@@ -946,11 +967,12 @@ class Distiller(BaseEstimator):
 
         It holds all a colleague needs, and no pickle.
 
-        `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
-        checksum goes into the file. A feature map that its seed draws again is stored
-        by it; with `map_arrays` its weights are stored, too. `source_names` are names
-        of the samples in `sources_`, such as those of their files, one a point.
+        `class_names` are words for the classes, in the order of `classes_`, or for the
+        labels; default: the classes themselves, or the numbers of the labels. Of
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
+        a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too. `source_names` are
+        names of the samples in `sources_`, such as those of their files, one a point.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
@@ -958,19 +980,20 @@ class Distiller(BaseEstimator):
             saved = saved._replace(source_names=tuple(map(str, source_names)))
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
+            if (
+                self.table_ is not None
+                and saved.Y_S.shape[1] * saved.mean.size <= MEANS
+            ):
+                saved = saved._replace(means=files.means(*data, saved.classes))
         files.save(path, saved, overwrite=overwrite, map_arrays=map_arrays)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
-        if getattr(self, "multilabel_", False):
-            warnings.warn(
-                "a file has one class a sample, or targets: the labels are saved as "
-                "targets of 0 and 1, each present where its prediction is above 0.5",
-                stacklevel=3,
-            )
-            classes = class_names = None
-        if classes is not None and class_names is None:
+        if class_names is None and classes is not None:
             class_names = [str(c) for c in classes]
+        task = "regression" if classes is None else "classification"
+        if getattr(self, "multilabel_", False):
+            task, classes = "multilabel", None
         Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
         if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
             Y_S = np.hstack([-Y_S / 2, Y_S / 2])
@@ -986,9 +1009,9 @@ class Distiller(BaseEstimator):
             feature_map=files.plain(self.feature_map_),
             image_shape=self.image_shape_,
             value_range=self.data_range_,
-            task="regression" if classes is None else "classification",
+            task=task,
             classes=None if classes is None else np.asarray(classes),
-            class_names=None if classes is None else tuple(map(str, class_names)),
+            class_names=None if task == "regression" else tuple(map(str, class_names)),
             seed=self.seed_,
             sources=self.sources_,
             table=None if self.table_ is None else self.table_.describe(),
@@ -1372,12 +1395,26 @@ def _classes_or_indicators(y):
     return column_or_1d(y, warn=True), False
 
 
+def _check_device(device):
+    """Refuse what is no device of PyTorch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f'device = {device!r} needs PyTorch: pip install "ddref[torch]"'
+        ) from error
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device = {device!r} is none of PyTorch's") from error
+
+
 def _one_hot_classes(y):
     """The classes of y (n,), their numbers (n,), and one-hot rows (n, k)."""
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
+            f"at least 2 classes are needed, y has 1 class: {classes.tolist()[0]!r}"
         )
     return classes, codes, one_hot(codes, len(classes))
 

@@ -115,4 +115,5 @@ def plain_rows(X: Any, name: str = "X") -> Any:
     check_dense(**{name: X})
     if not hasattr(X, "detach"):
         return X
-    return X.detach().resolve_conj().resolve_neg().cpu().numpy()
+    X = X.detach().resolve_conj().resolve_neg().cpu()
+    return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
