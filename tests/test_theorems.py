@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from exactly import equal, eye, fractions, integers, pinv, rank, reduced, spans, train
 
 from conftest import conditioned, error, refit
 from ddref import (
@@ -22,7 +23,6 @@ from ddref import (
     nearest,
 )
 from ddref.measure import tolerance
-from exactly import equal, eye, fractions, integers, pinv, rank, reduced, spans, train
 
 
 def one_hot(m, k):
