@@ -289,7 +289,7 @@ def merge_equal(X: Array, alpha: Array) -> MergedPoints:
 
     Notes
     -----
-    Book: thm-infinite, which is about distinct points. n^2 d comparisons.
+    Book: thm-infinite. It is about distinct points. n^2 d comparisons.
 
     Examples
     --------
