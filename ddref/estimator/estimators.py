@@ -950,8 +950,8 @@ class Distiller(BaseEstimator):
 
         `class_names` are words for the classes, in the order of `classes_`, or for the
         labels; default: the classes themselves, or the numbers of the labels. Of
-        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
-        a table the means of the columns, of each class. A feature map that its seed
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and
+        of a table the means of the columns, of each class. A feature map that its seed
         draws again is stored by it; with `map_arrays` its weights are stored, too.
         """
         check_is_fitted(self, "X_distilled_")
