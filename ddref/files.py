@@ -2,8 +2,9 @@
 that nothing in it can execute.
 
 It holds the array `header`, a text in JSON, and the arrays `X_S` (m, d), `Y_S` (m, k),
-`mean` (d,), `scale` (d,), `classes` (k,) of a classification, and those of the feature
-map, `map/...`. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
+`mean` (d,), `scale` (d,), `classes` (k,) of a classification, `sources` (m,) where the
+points started from samples, and those of the feature map, `map/...`, where no seed
+draws them again. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
 `Y_S`, with an intercept where `fit_intercept` says so, gives the model.
 
 `load` believes nothing: sizes before anything is unpacked, the checksum of every array,
@@ -66,6 +67,8 @@ class Saved(NamedTuple):
     version: str = ""  # of the ddref that wrote the file
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
     data_sha256: str | None = None  # digest of the data that the set was made from
+    sources: np.ndarray | None = None  # (m,), rows of that data the points started from
+    source_names: tuple[str, ...] | None = None  # what these are called: files, lines
     means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
 
     @property
@@ -319,6 +322,8 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
     arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
         arrays["classes"] = saved.classes
+    if saved.sources is not None:
+        arrays["sources"] = saved.sources
     described = describe(saved.feature_map, "map", arrays, map_arrays=map_arrays)
     from . import __version__
 
@@ -342,6 +347,7 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
         "table": saved.table,
         "how_to": how_to(saved),
         "data_sha256": saved.data_sha256,
+        "source_names": saved.source_names,
         "means": None if saved.means is None else saved.means.tolist(),
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
@@ -366,8 +372,8 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):
         values[name] = arrays.pop(name)
-    for name in ("image_shape", "value_range", "class_names"):
-        found = header[name]
+    for name in ("image_shape", "value_range", "class_names", "source_names"):
+        found = header.get(name) if name == "source_names" else header[name]
         values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
         **values,
@@ -376,6 +382,7 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
         version=header["ddref"],
         table=header.get("table"),
         data_sha256=header.get("data_sha256"),
+        sources=arrays.pop("sources", None),
         means=_rows_of_header(header.get("means")),
     )
     if arrays:
@@ -472,6 +479,7 @@ def _check(saved: Saved) -> None:
     digits = re.fullmatch("[0-9a-f]{64}", str(saved.data_sha256))
     if saved.data_sha256 is not None and not digits:
         raise ValueError("data_sha256 is not a checksum of 64 hexadecimal digits")
+    _check_sources(saved, m)
     _check_certificate(saved.certificate)
     _check_means(saved, d)
     _check_table(saved.table, d)
@@ -571,6 +579,16 @@ def _check_means(saved: Saved, d: int) -> None:
     wanted = 1 if saved.classes is None else len(saved.classes)
     if saved.means.shape != (wanted, d):
         raise ValueError(f"means have {rows} rows of numbers, not {wanted} of {d}")
+
+
+def _check_sources(saved: Saved, m: int) -> None:
+    rows, names = saved.sources, saved.source_names
+    array = isinstance(rows, np.ndarray) and rows.shape == (m,)
+    if rows is not None and not (array and rows.dtype == np.int64 and rows.min() >= 0):
+        raise ValueError(f"sources must be {m} numbers of samples in int64, from 0")
+    texts = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    if names is not None and (rows is None or not texts or len(names) != m):
+        raise ValueError(f"source_names must be {m} texts, beside sources")
 
 
 def _check_certificate(certificate: Any) -> None:

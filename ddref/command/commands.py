@@ -149,6 +149,7 @@ def _distill(options: argparse.Namespace) -> int:
             overwrite=options.force,
             data=(data.X, data.y),
             map_arrays=options.map_arrays,
+            source_names=_names_of_sources(model, data),
             class_names=data.labels if task == "multilabel" else None,
         )
         options.written = out
@@ -318,6 +319,13 @@ def _scaling(wanted: str, data: Data) -> str | None:
     if wanted == "auto":
         return "global" if data.images else "columns"
     return None if wanted == "none" else wanted
+
+
+def _names_of_sources(model: Any, data: Data) -> list[str] | None:
+    """Files, or lines of a table, that the points started from."""
+    if model.sources_ is None or data.name_of is None:
+        return None
+    return [data.name_of(row) for row in model.sources_.tolist()]
 
 
 def _note_constants(data: Data, progress: Progress) -> None:

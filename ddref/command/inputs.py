@@ -44,6 +44,7 @@ class Data(NamedTuple):
     images: bool = False  # whether the values are pixels
     table: TableEncoder | None = None  # how a table became X
     notes: tuple[str, ...] = ()  # what was done on the way
+    name_of: Callable[[int], str] | None = None  # of a row of X: its file, or line
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -170,6 +171,7 @@ def _images(path, options, progress, saved):
         image_shape=shape,
         images=True,
         notes=found.notes,
+        name_of=found.files.__getitem__,
     )
 
 
@@ -347,8 +349,12 @@ def _table(path, options, saved):
     y = _labels(y, _wanted_classes(options, saved), f"{path}: y", notes, targets)
     if len(X) < len(kept):
         notes.append(f"rows without missing values: {len(X)} of {len(kept)}")
-    columns = tuple(encoder.get_feature_names_out().tolist())
-    return Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    columns, rows = (
+        tuple(encoder.get_feature_names_out().tolist()),
+        np.flatnonzero(kept),
+    )
+    found = Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    return found._replace(name_of=lambda row: place_of(source, int(rows[row])))
 
 
 def _source(path, options, encoder):

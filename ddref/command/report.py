@@ -31,6 +31,7 @@ def summary(saved: files.Saved) -> str:
         "scaling": _scaling(saved),
         "labels": f"from {saved.Y_S.min():.4g} to {saved.Y_S.max():.4g}",
         **_certified(certificate),
+        "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
     # texts of a file are shown, and do not steer the terminal
@@ -85,6 +86,16 @@ def _scaling(saved: files.Saved) -> str:
     return {"none": "none", "columns": "each column by its mean and deviation"}[
         saved.scaling
     ]
+
+
+def _sources(saved: files.Saved) -> str:
+    """The samples that the points started from, in their order."""
+    if saved.sources is None:
+        return "no samples on record"
+    rows = f"samples {shortened(', '.join(map(str, saved.sources.tolist())), 60)}"
+    if saved.source_names is None:
+        return f"{rows} (rows from 0)"
+    return f"{rows}: {shortened(', '.join(saved.source_names), 100)}"
 
 
 def _certified(certificate: dict[str, Any]) -> dict[str, str]:
