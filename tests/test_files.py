@@ -22,6 +22,7 @@ from ddref import files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
+from ddref.tables import TableEncoder
 
 MAPS = {
     "none": None,
@@ -589,6 +590,27 @@ def test_a_file_knows_the_data_that_it_was_made_from(tmp_path):
         files.save(tmp_path / "bad.npz", example(data_sha256="abc"))
 
 
+def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
+    X, y = toys.load_iris(return_X_y=True)
+    model = DistilledRidgeClassifier(n_points=6).fit(X, y)
+    model.save(tmp_path / "set.npz", source_names=[f"flower {i}" for i in model.sources_])
+    again = files.load(tmp_path / "set.npz")
+    assert same(again.sources, model.sources_) and again.source_names[2] == f"flower {model.sources_[2]}"
+    assert error(again.X, X[again.sources]) < 1e-6  # more points than columns: none had to move
+    DistilledRidgeClassifier(n_points=6, init="noise").fit(X, y).save(tmp_path / "noise.npz")
+    assert files.load(tmp_path / "noise.npz").sources is None
+    rows = np.arange(4)
+    for changes, words in (({"sources": rows - 1}, "sources must be 4 numbers of samples"),
+                           ({"sources": rows[:3]}, "sources must be 4 numbers"), ({"sources": rows + 0.0}, "in int64"),
+                           ({"source_names": ("a",) * 4}, "source_names must be 4 texts, beside sources"),
+                           ({"sources": rows, "source_names": ("a", 1, "b", "c")}, "source_names must be 4 texts")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            files.save(tmp_path / "bad.npz", example(**changes))
+    files.save(tmp_path / "bad.npz", example(sources=rows, source_names=("a", "b", "c", "d")))
+    refused(rewritten(tmp_path / "bad.npz", sources=rows - 1), "sources must be 4 numbers")
+    refused(rewritten(tmp_path / "bad.npz", sources=rows, header={"source_names": "abcd"}), "source_names must be 4")
+
+
 def test_a_wrong_checksum_is_refused(path):
     found = arrays_of(path)
     found["X_S"][0, 0] += 1e-9
@@ -638,6 +660,27 @@ def test_an_archive_made_to_fill_the_memory_is_refused(path, tmp_path):
         archive.writestr("header.npy", claims.getvalue())
     with pytest.raises(ValueError, match="array 'header' is damaged: 0 bytes where"):
         files.load(bomb)
+
+
+def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
+    """A row a class, in the order of the classes, or one of all samples; as the data have them."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0, 9.0], "hue": ["red", "blue", "red", "red"]})
+    encoder = TableEncoder().fit(frame)
+    X, path = encoder.transform(frame), tmp_path / "set.npz"
+    for model, y, wanted in (
+        (DistilledRidgeClassifier(), np.array(["b", "a", "b", "a"]), [[5.5, 0.5, 0.5], [2.5, 0, 1]]),
+        (DistilledRidge(), np.arange(4.0) ** 2, [[4, 0.25, 0.75]]),
+    ):
+        model.fit(X, y)
+        model.save(path, data=(X, y), overwrite=True)
+        assert files.load(path).means is None  # no table
+        model.table_ = encoder
+        model.save(path, data=(X, y), overwrite=True)
+        assert np.array_equal(files.load(path).means, wanted)
+    for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
+        with pytest.raises(ValueError, match="means"):
+            files.save(tmp_path / "bad.npz", example(means=wrong))
 
 
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
