@@ -17,6 +17,7 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..statistics.rows import FileRows, Lazy
 from .arguments import parser
 from .inputs import (
     Data,
@@ -27,7 +28,16 @@ from .inputs import (
     samples,
     targets_of,
 )
-from .report import Progress, comparison, errors, sheet, shortened, summary
+from .report import (
+    Progress,
+    blocks_of,
+    comparison,
+    errors,
+    scored,
+    sheet,
+    shortened,
+    summary,
+)
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -114,14 +124,17 @@ def _distill(options: argparse.Namespace) -> int:
         )
         model._report = progress
         _note_constants(data, progress)
-        model.fit(data.X, data.y)
+        if isinstance(data.X, FileRows):
+            model._fit_file(data.X, data.y)
+        else:
+            model.fit(data.X, data.y)
         model.table_ = data.table
         model.save(out, overwrite=options.force, data=(data.X, data.y))
         options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
-        score = model.score(X, y)
+        score = scored(model, X, y)
         if task == "classification":
             print(f"{f'accuracy on {name}':23}{score:.1%}")
         else:
@@ -132,7 +145,7 @@ def _distill(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
-    estimator = _estimators()
+    _estimators()  # before any work
     with Progress(options.quiet) as progress:
         data = read(options, progress, saved)
         if data.X.shape[1] != saved.X_S.shape[1]:
@@ -143,8 +156,7 @@ def _verify(options: argparse.Namespace) -> int:
         others = saved.data_sha256 not in (None, files.digest(data.X, data.y))
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
-        Phi = files.features(saved, data.X)
-        training = estimator.training.Training(Phi, Y, saved.fit_intercept)
+        training = _trained_on(saved, data.X, Y, progress)
         W, b = training.fit(saved.lam, classes=y is not None)
         progress("training on the distilled set")
         W_S, b_S = files.model(saved)
@@ -173,7 +185,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     saved, out = files.load(options.file), Path(options.out)
     _check_out(out, ".csv", options.force)
-    scores = saved.scores(samples(options, saved))
+    W, b = saved.train()
+    blocks = blocks_of(samples(options, saved))
+    scores = np.concatenate([files.features(saved, A) @ W + b for A in blocks])
     if not np.isfinite(scores).all():
         raise ValueError(f"{options.input}: predictions overflow; are these its units?")
     k = scores.shape[1]
@@ -255,6 +269,17 @@ COMMANDS = {
 
 
 # ---------------------------------------------------------------------- small parts
+
+
+def _trained_on(saved: files.Saved, X: Any, Y: np.ndarray, progress: Progress) -> Any:
+    """Ridge regression on data, as the estimators do it."""
+    estimator = _estimators()
+    if isinstance(X, FileRows):
+        Phi = Lazy(X, lambda A: files.features(saved, A))
+        train = estimator.streaming.StreamedTraining
+        return train(Phi, Y, saved.fit_intercept, progress)
+    Phi = files.features(saved, X)
+    return estimator.training.Training(Phi, Y, saved.fit_intercept)
 
 
 def _scaling(wanted: str, data: Data) -> str | None:

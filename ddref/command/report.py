@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .. import files
 from ..measure import Certificate
 from ..npz import shortened as one_line
+from ..statistics.rows import FileRows
 from .inputs import shortened, targets_of
 
 PIXELS = 1 << 25  # of a picture, all points together
@@ -123,7 +125,7 @@ def errors(certificate: Certificate) -> str:
 
 def comparison(
     saved: files.Saved,
-    X: np.ndarray,
+    X: Any,
     y: np.ndarray,
     model: tuple[np.ndarray, np.ndarray],
     small: tuple[np.ndarray, np.ndarray],
@@ -131,8 +133,9 @@ def comparison(
     options: argparse.Namespace,
 ) -> str:
     """One line about the two models on samples."""
-    Phi = files.features(saved, X)
-    P, P_S = (Phi @ W + b for W, b in (model, small))
+    blocks = (files.features(saved, A) for A in blocks_of(X))
+    both = ([Phi @ W + b for W, b in (model, small)] for Phi in blocks)
+    P, P_S = map(np.concatenate, zip(*both, strict=True))
     Y, classes = targets_of(saved, y, options)
     if classes is None:
         total = np.sum((Y - Y.mean(axis=0)) ** 2) or 1.0
@@ -147,6 +150,23 @@ def comparison(
         f"{f'{said} on {name}':23}{good} trained on the data, {good_S} on "
         f"{len(saved.X_S)} points{after}"
     )
+
+
+def scored(model: Any, X: Any, y: np.ndarray) -> float:
+    """Accuracy of a classifier, or R^2, on samples; those of a file in blocks."""
+    if not isinstance(X, FileRows):
+        return model.score(X, y)
+    predictions = np.concatenate([model.predict(A) for A in blocks_of(X)])
+    if hasattr(model, "classes_"):
+        return float(np.mean(predictions == y))
+    left = ((y - predictions) ** 2).sum(axis=0)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    return float(np.mean(1 - left / np.where(total > 0, total, 1.0)))
+
+
+def blocks_of(X: Any) -> Iterable[np.ndarray]:
+    """Samples in blocks; of an array one block."""
+    return X.blocks() if isinstance(X, FileRows) else [X]
 
 
 # -------------------------------------------------------------------------- pictures
