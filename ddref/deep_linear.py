@@ -187,7 +187,7 @@ def points(
     #     X T + b = [A diag(s), beta 1] [V, u]^T    A = X U + x_b, any matrix (m, q)
     #     W = [V, u] C                              P, orthonormal: the columns of C
     # X carries W if and only if [A diag(s), beta 1]^T N = P for some N.
-    b = b.reshape(1, -1) if getattr(b, "ndim", 2) == 1 else b
+    b = _as_row(b)
     m = _count_that_fits(W, T, b, m, near, Y_S)
     lam_S = check_lam(lam_S, "lam_S")
     condition_limit(W, max_condition)  # refused here where nothing else looks at it
@@ -231,9 +231,8 @@ class _Reached(NamedTuple):
         check_finite(features=Phi)
         svd, reach = thin_svd(Phi), norm(X) * norm(self.T)
         reach += 0.0 if self.b is None else math.sqrt(X.shape[0]) * norm(self.b)
-        if svd.rank == 0:
-            return Phi, svd, 1.0
-        return Phi, svd, max(svd.condition, reach / number(svd.s[-1]))
+        least = number(svd.s[-1]) if svd.rank else math.inf
+        return Phi, svd, max(svd.condition, reach / least)
 
 
 class _Model(NamedTuple):
@@ -333,11 +332,11 @@ def _points_near(near, model, reached, max_condition):
 
     def condition(B):
         _, svd, worst = reached.features(inputs(B))
-        missing = relative(svd.outside(model.W), model.W) - 2 * model.lost
+        missing = relative(svd.outside(model.W), model.W) - model.lost
         return svd.condition if missing <= explained(A, worst) else math.inf
 
     # Points B carry W if B^T N = M and, with a constant, 1^T N = c for some N.
-    M, c = P[:q, :] / s[:, None], P[q:, :] / (reached.beta or 1.0)
+    M, c = P[:q, :] / s[:, None], P[q:, :] / reached.beta
     if model.gamma > model.cut:
         B = _points_on_flat(A, M, c, s)
         if condition(B) <= limit:
@@ -424,7 +423,7 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     svd = thin_svd(D, model.cut)
     F = (svd.Vh.mT * larger_root(svd.s, lam_S)) @ svd.U.mT
     if reached.beta:
-        allowed = max(model.cut, explained(D, svd.condition))
+        allowed = explained(D, svd.condition)
         wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
         if wrong > allowed:
             raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
@@ -460,8 +459,9 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
-    size = norm(W) or norm(Y_S) / (norm(Phi_S) or 1.0) or 1.0
-    error = norm(svd.solve(Y_S, lam_S) - W) / size - 2 * model.lost
+    # where W is zero, its errors count beside labels over features, if these are not
+    size = norm(W) or norm(Y_S) / (norm(Phi_S) or math.inf) or math.inf
+    error = norm(svd.solve(Y_S, lam_S) - W) / size - model.lost
     lost = svd.rounding(Y_S, lam_S) / size
     rounding = lost / svd.condition
     rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
@@ -535,7 +535,7 @@ def _enough_points(m, model, reached):
     r, gamma, cut = model.P.shape[1], model.gamma, model.cut
     fewest = r + 1 if reached.beta and gamma <= cut else max(r, 1)
     m = fewest if m is None else m
-    if m < fewest and m >= r > 0:
+    if r <= m < fewest:
         raise ValueError(
             f"m = {m} points are not enough for W of rank {r}: its component along the "
             f"biases, c, is {gamma:.2g} of W, which counts as zero (cutoff {cut:.2g}), "
@@ -562,7 +562,7 @@ def _why_not(wrong, Y_S, taken, model, beta):
     """Which case of thm-linear-labels the labels fail, and by how much."""
     xp, r, r_Y = array_namespace(Y_S), model.P.shape[1], model_svd(Y_S).rank
     height = Y_S @ thin_svd(model.C, model.cut).solve(_last_axis(model.P) / beta)
-    low, high, total = (number(f(height)) for f in (xp.min, xp.max, xp.sum))
+    low, high, mean = (number(f(height)) for f in (xp.min, xp.max, xp.mean))
     if r_Y != r:
         why = (
             f"Y_S has rank {r_Y} and W has rank {r}, so labels Y_S z with W z = 0 must "
@@ -576,9 +576,8 @@ def _why_not(wrong, Y_S, taken, model, beta):
         )
     else:
         why = (
-            "(c) h = W g, where Phi_S h = 1 for all inputs, so the labels Y_S g must "
-            f"sum to m = {Y_S.shape[0]}, not {total:.6g}; multiply Y_S by m over that "
-            "sum"
+            "(c) h = W g, where Phi_S h = 1 for all inputs, so the mean row y needs "
+            f"y . W^+ h = 1, not {mean:.16g}; divide Y_S by that"
         )
     return (
         f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "
@@ -608,11 +607,10 @@ def _weights_and_biases(layers, name):
         yield layers, None
     elif kind == "Linear":
         bias = layers.bias
-        row = None if bias is None else bias.detach().reshape(1, -1)
-        yield layers.weight.detach().T, row
+        yield layers.weight.detach().T, _as_row(bias if bias is None else bias.detach())
     elif isinstance(layers, tuple) and len(layers) == 2 and _is_row(layers[1]):
         A, bias = layers
-        yield A, bias if bias is None or bias.ndim == 2 else bias.reshape(1, -1)
+        yield A, _as_row(bias)
     elif hasattr(layers, "__iter__") and kind in PLAIN:
         for i, layer in enumerate(layers):  # as forward does: what comes twice, twice
             yield from _weights_and_biases(layer, f"{name} {i}")
@@ -621,6 +619,11 @@ def _weights_and_biases(layers, name):
             f"{name} is {type(layers).__name__}, which is not linear; give matrices, "
             "pairs (A, b) or nn.Linear"
         )
+
+
+def _as_row(bias):
+    """Biases (p,) as a row (1, p); what is no vector as it is."""
+    return bias[None, :] if getattr(bias, "ndim", None) == 1 else bias
 
 
 def _is_row(bias):

@@ -135,6 +135,19 @@ def load_npz(
             return _unpacked_members(archive, max_bytes, only)
 
 
+def names_in(path: str | Path) -> list[str]:
+    """The names of all arrays of an `.npz` file that `load_npz` has read, of any kind.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_npz(folder + "/a.npz", {"A": np.arange(3), "b": np.ones(1)})
+    ...     names_in(folder + "/a.npz")
+    ['A', 'b']
+    """
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def load_npy(path: str | Path, max_bytes: int = 1 << 30) -> np.ndarray:
     """The array of an `.npy` file of numbers or texts; refusals as `load_npz`."""
     path = _existing(path)

@@ -388,6 +388,21 @@ def test_folders_of_classes_alone_are_distilled_with_a_part_for_testing(inputs, 
     assert capsys.readouterr().out.startswith("not the data this set was made from")
 
 
+def test_info_names_the_files_and_lines_that_points_started_from(inputs, distilled, tmp_path, capsys):
+    assert main(["distill", str(inputs / "images"), "--out", str(tmp_path / "set.npz"), "--quiet"]) == 0
+    saved = files.load(tmp_path / "set.npz")
+    for row, name, point in zip(saved.sources, saved.source_names, saved.X, strict=True):
+        with Image.open(inputs / "images" / name) as image:  # among samples of its class, the nearest
+            away = np.abs(np.asarray(image).ravel() - point).max()
+        assert name.startswith("train/digit ") and away < 255 and 0 <= row < 60
+    assert f"samples {saved.sources[0]}, " in capsys.readouterr().out
+    assert main(["info", str(distilled)]) == 0
+    line = files.load(distilled).source_names[0]
+    assert line == f"line {files.load(distilled).sources[0] + 2}" and f": {line}, line " in capsys.readouterr().out
+    assert main(["distill", str(inputs / "digits.npz"), "--init", "noise", "--out", str(tmp_path / "noise.npz")]) == 0
+    assert "started from           no samples on record" in capsys.readouterr().out
+
+
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
     lines = (inputs / "wine.csv").read_text().splitlines()
     for change, code in ((0, 0), (1, 1)):
@@ -466,7 +481,7 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
 
 def test_info_tells_versions_and_headers(distilled, capsys):
     assert main(["info"]) == 0
-    assert f"ddref {__version__}, file format 1" in capsys.readouterr().out
+    assert f"ddref {__version__}, file format 2" in capsys.readouterr().out
     assert main(["info", str(distilled)]) == 0
     text = capsys.readouterr().out
     assert "class_0, class_1, class_2" in text and "each column by its mean" in text
@@ -497,7 +512,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 9 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 10 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -539,7 +554,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
         (lambda t: t[:1], "a line of names and no samples"),
         (lambda t: [], "is empty"),
         (lambda t: [["b", "b", "kind"], *t[1:]], "2 columns have 'b' (columns 0, 1, from 0)"),
-        (lambda t: [[row[-1]] for row in t], "the target only"),
+        (lambda t: [[row[-1]] for row in t], "has one column only, 'kind'"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
     ids=lambda value: value if isinstance(value, str) else "table",
@@ -578,7 +593,7 @@ def test_more_classes_than_features_need_no_more_points_than_the_rank_and_too_fe
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"X": np.ones((4, 2))}, "has the arrays ['x']: X and y are needed"),
+        ({"X": np.ones((4, 2))}, "has the arrays 'X': X and y are needed"),
         ({"X": np.ones((4, 2)), "y": np.zeros(3)}, "y has shape (3,), one target for each of 4"),
         ({"X": np.array([["a"]]), "y": np.zeros(1)}, "X holds <U1, numbers are needed"),
         ({"X": np.full((4, 2), np.nan), "y": np.zeros(4)}, "X contains NaN or Inf, the first at [0, 0]"),
@@ -606,11 +621,12 @@ def test_arrays_of_any_kind_beside_x_and_y_are_not_looked_at(tmp_path, capsys):
 def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
     out = ["--out", tmp_path / "o.npz"]
     for name in ("digits.npz", "X.npy", "images.tar.gz"):
+        targets = ["--targets", inputs / "y.npy"] * (name == "X.npy")
         content = (inputs / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
         (tmp_path / name).write_bytes(b"GIF89a" + content[6:])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a,b")
     assert "not a text file in UTF-8" in refused(capsys, "distill", tmp_path / "t.csv", "--target", "b", *out)
     limit = ["--max-bytes", "1000"]
