@@ -32,7 +32,9 @@ from .inputs import (
     samples,
     targets_of,
 )
-from .report import Progress, comparison, errors, sheet, shortened, summary
+from .picture import sheet
+from .readable import points_as_table
+from .report import Progress, comparison, errors, shortened, summary
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -233,6 +235,8 @@ def _show(options: argparse.Namespace) -> int:
         Image.fromarray(shades).save(file, format="PNG")
     options.written = out
     print(summary(saved))
+    if saved.table is not None:
+        print(f"\n{points_as_table(saved)}\n")
     print(f"wrote {out}: {mapping}")
     return DONE
 
