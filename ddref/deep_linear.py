@@ -562,7 +562,7 @@ def _why_not(wrong, Y_S, taken, model, beta):
     """Which case of thm-linear-labels the labels fail, and by how much."""
     xp, r, r_Y = array_namespace(Y_S), model.P.shape[1], model_svd(Y_S).rank
     height = Y_S @ thin_svd(model.C, model.cut).solve(_last_axis(model.P) / beta)
-    low, high, total = (number(f(height)) for f in (xp.min, xp.max, xp.sum))
+    low, high, mean = (number(f(height)) for f in (xp.min, xp.max, xp.mean))
     if r_Y != r:
         why = (
             f"Y_S has rank {r_Y} and W has rank {r}, so labels Y_S z with W z = 0 must "
@@ -576,9 +576,8 @@ def _why_not(wrong, Y_S, taken, model, beta):
         )
     else:
         why = (
-            "(c) h = W g, where Phi_S h = 1 for all inputs, so the labels Y_S g must "
-            f"sum to m = {Y_S.shape[0]}, not {total:.6g}; multiply Y_S by m over that "
-            "sum"
+            "(c) h = W g, where Phi_S h = 1 for all inputs, so the mean row y needs "
+            f"y . W^+ h = 1, not {mean:.16g}; divide Y_S by that"
         )
     return (
         f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "

@@ -2,8 +2,9 @@
 that nothing in it can execute.
 
 It holds the array `header`, a text in JSON, and the arrays `X_S` (m, d), `Y_S` (m, k),
-`mean` (d,), `scale` (d,), `classes` (k,) of a classification, and those of the feature
-map, `map/...`. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
+`mean` (d,), `scale` (d,), `classes` (k,) of a classification, `sources` (m,) where the
+points started from samples, and those of the feature map, `map/...`, where no seed
+draws them again. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
 `Y_S`, with an intercept where `fit_intercept` says so, gives the model.
 
 `load` believes nothing: sizes before anything is unpacked, the checksum of every array,
@@ -33,6 +34,11 @@ ONE_HOT = (
     "largest score"
 )
 TARGETS = "columns of Y_S are the targets"
+INDICATORS = (
+    "column i of Y_S is the score of label i; a row has the labels whose scores are "
+    "above 0.5"
+)
+PRESENT = 0.5  # above it a label is there
 SCALINGS = ("none", "columns", "global")
 HEADER = 1 << 26  # bytes of the header, four a letter
 NOTES = 64  # numbers a certificate may have
@@ -53,14 +59,16 @@ class Saved(NamedTuple):
     feature_map: Any = None  # None: the scaled rows themselves
     image_shape: tuple[int, ...] | None = None
     value_range: tuple[float, float] | None = None  # of the original data
-    task: str = "regression"  # or "classification"
+    task: str = "regression"  # or "classification", "multilabel"
     classes: np.ndarray | None = None  # (k,), the labels as they were given
-    class_names: tuple[str, ...] | None = None  # words for them
+    class_names: tuple[str, ...] | None = None  # words for them, or of the labels
     seed: int | None = None
     certificate: dict[str, float | None] | None = None
     version: str = ""  # of the ddref that wrote the file
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
     data_sha256: str | None = None  # digest of the data that the set was made from
+    sources: np.ndarray | None = None  # (m,), rows of that data the points started from
+    source_names: tuple[str, ...] | None = None  # what these are called: files, lines
     means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
 
     @property
@@ -78,10 +86,13 @@ class Saved(NamedTuple):
         return model(self)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Classes (n,), or targets (n, k), of new samples: rows (n, d) in the units of
-        the data, or a data frame with the columns that the set was made from.
+        """Classes (n,), targets (n, k), or labels (n, k) of 0 and 1, of new samples:
+        rows (n, d) in the units of the data, or a data frame with the columns that the
+        set was made from.
         """
         scores = self.scores(X)
+        if self.task == "multilabel":
+            return (scores > PRESENT).astype(int)
         return scores if self.classes is None else self.classes[scores.argmax(axis=1)]
 
     def scores(self, X: Any) -> np.ndarray:
@@ -272,6 +283,8 @@ def how_to(saved: Saved) -> str:
         lines.append(
             f"# New rows are treated in the same way: {rows.replace('X_S', 'X')}."
         )
+    if saved.task == "multilabel":
+        lines.append(f"# A row has the labels that it predicts above {PRESENT}.")
     lines.append(
         "# Another alpha, or the classes of Y_S in place of its numbers, train another "
         "model."
@@ -309,6 +322,8 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
     arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
         arrays["classes"] = saved.classes
+    if saved.sources is not None:
+        arrays["sources"] = saved.sources
     described = describe(saved.feature_map, "map", arrays, map_arrays=map_arrays)
     from . import __version__
 
@@ -317,7 +332,7 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
         "format": FORMAT,
         "ddref": __version__,
         "task": saved.task,
-        "labels": TARGETS if saved.classes is None else ONE_HOT,
+        "labels": _convention(saved),
         "class_names": saved.class_names,
         "lam_S": saved.lam_S,
         "lam": saved.lam,
@@ -332,6 +347,7 @@ def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
         "table": saved.table,
         "how_to": how_to(saved),
         "data_sha256": saved.data_sha256,
+        "source_names": saved.source_names,
         "means": None if saved.means is None else saved.means.tolist(),
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
@@ -356,8 +372,8 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):
         values[name] = arrays.pop(name)
-    for name in ("image_shape", "value_range", "class_names"):
-        found = header[name]
+    for name in ("image_shape", "value_range", "class_names", "source_names"):
+        found = header.get(name) if name == "source_names" else header[name]
         values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
         **values,
@@ -366,17 +382,25 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
         version=header["ddref"],
         table=header.get("table"),
         data_sha256=header.get("data_sha256"),
+        sources=arrays.pop("sources", None),
         means=_rows_of_header(header.get("means")),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
-    labels = TARGETS if saved.classes is None else ONE_HOT
-    if (header["dtype"], header["labels"]) != (saved.X_S.dtype.name, labels):
+    said = header["dtype"], header["labels"]
+    if said != (saved.X_S.dtype.name, _convention(saved)):
         raise ValueError(
             "the header is damaged: its dtype or label convention is not that of the "
             "arrays"
         )
     return saved
+
+
+def _convention(saved: Saved) -> str:
+    """What the columns of Y_S are."""
+    if saved.task == "multilabel":
+        return INDICATORS
+    return TARGETS if saved.classes is None else ONE_HOT
 
 
 def _rows_of_header(rows: Any) -> Any:
@@ -455,6 +479,7 @@ def _check(saved: Saved) -> None:
     digits = re.fullmatch("[0-9a-f]{64}", str(saved.data_sha256))
     if saved.data_sha256 is not None and not digits:
         raise ValueError("data_sha256 is not a checksum of 64 hexadecimal digits")
+    _check_sources(saved, m)
     _check_certificate(saved.certificate)
     _check_means(saved, d)
     _check_table(saved.table, d)
@@ -522,15 +547,20 @@ def _check_images(saved: Saved, d: int) -> None:
 
 def _check_classes(saved: Saved, k: int) -> None:
     classes, names = saved.classes, saved.class_names
-    tasks = {"classification": True, "regression": False}
+    tasks = {"classification": True, "regression": False, "multilabel": False}
     if tasks.get(saved.task) != (classes is not None):
         raise ValueError(
             f"task = {saved.task!r} must be 'classification', with classes, or "
-            "'regression', without"
+            "'regression' or 'multilabel', without"
         )
-    if classes is None:
+    if saved.task == "regression":
         if names is not None:
             raise ValueError("class_names without classes")
+        return
+    words = isinstance(names, tuple) and len(names) == k
+    if not words or not all(isinstance(name, str) for name in names or ()):
+        raise ValueError(f"class_names must be {k} texts, one for each class or label")
+    if classes is None:
         return
     array = isinstance(classes, np.ndarray) and classes.shape == (k,)
     finite = array and (classes.dtype.kind != "f" or np.isfinite(classes).all())
@@ -540,9 +570,6 @@ def _check_classes(saved: Saved, k: int) -> None:
         )
     if len(set(classes.tolist())) != k:
         raise ValueError(f"classes are not {k} different values")
-    words = isinstance(names, tuple) and len(names) == k
-    if not words or not all(isinstance(name, str) for name in names or ()):
-        raise ValueError(f"class_names must be {k} texts, one for each class")
 
 
 def _check_means(saved: Saved, d: int) -> None:
@@ -552,6 +579,16 @@ def _check_means(saved: Saved, d: int) -> None:
     wanted = 1 if saved.classes is None else len(saved.classes)
     if saved.means.shape != (wanted, d):
         raise ValueError(f"means have {rows} rows of numbers, not {wanted} of {d}")
+
+
+def _check_sources(saved: Saved, m: int) -> None:
+    rows, names = saved.sources, saved.source_names
+    array = isinstance(rows, np.ndarray) and rows.shape == (m,)
+    if rows is not None and not (array and rows.dtype == np.int64 and rows.min() >= 0):
+        raise ValueError(f"sources must be {m} numbers of samples in int64, from 0")
+    texts = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    if names is not None and (rows is None or not texts or len(names) != m):
+        raise ValueError(f"source_names must be {m} texts, beside sources")
 
 
 def _check_certificate(certificate: Any) -> None:

@@ -384,16 +384,16 @@ def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
 
 
 @pytest.mark.parametrize("labels", LABELS)
-def test_where_the_constant_is_an_output_its_labels_must_sum_to_the_number_of_points(rng, labels):
+def test_where_the_constant_is_an_output_the_mean_label_must_lie_on_the_hyperplane(rng, labels):
     T, b = network(rng, D, P)
     W, g = trained(rng, T, b, K), np.array([[1.0], [-1.0], [0.5]])
     W[:, :1] += constant(T, b) - W @ g  # h = W g, as g_1 = 1
     Y_S = LABELS[labels]
-    total = (Y_S @ g).sum()
-    needed = rf"\(c\) h = W g, .* must sum to m = {len(Y_S)}, not {re.escape(f'{total:.6g}')}; multiply Y_S"
+    mean = (Y_S @ g).mean()
+    needed = rf"\(c\) h = W g, .* the mean row y needs y . W\^\+ h = 1, not {re.escape(f'{mean:.6g}')}.*; divide Y_S"
     with pytest.raises(ValueError, match=rf"wrong by a fraction .*{needed}"):
         deep_linear.points(W, T, b, Y_S=Y_S)
-    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S * len(Y_S) / total), W, T, b)
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S / mean), W, T, b)
     assert_exact(deep_linear.points(W, T, b), W, T, b)
 
 
@@ -643,19 +643,22 @@ def test_clothes_through_a_linear_network_stay_recognisable_and_exact():
 
 
 def test_the_two_hypotheses_of_the_published_theorem_exclude_each_other(rng):
-    """Chen, Huang and Weng, Thm 5.3(2), samples as columns: where H has full rank p, its last block has rank d < p."""
+    """Chen, Huang and Weng, Thm 5.3(2), samples as columns: where H has full rank p, its last block has the rank of
+    the first layer, d or less, which is below p."""
     full = 0
     for d, p, k in [(2, 3, 1), (3, 7, 2), (5, 6, 4), (4, 9, 4), (8, 20, 3)]:
         for depth in (1, 2, 3):
             widths = [d, *[p] * depth]
             layers = [rng.normal(size=(out, into)) for into, out in zip(widths, widths[1:], strict=False)]
+            rank = d - 1 if d > k else d
+            layers[0] = layers[0] @ np.diag([1.0] * rank + [0.0] * (d - rank))
             product = np.linalg.multi_dot(layers[::-1]) if depth > 1 else layers[0]
             for W in (rng.normal(size=(k, p)), rng.normal(size=(k, d)) @ np.linalg.pinv(product)):
                 H = np.hstack([product @ np.linalg.pinv(layers[0]), np.linalg.pinv(W) @ W - np.eye(p)])
                 if np.linalg.matrix_rank(H, tol=1e-9) == p:
                     full += 1
                     V_H = np.linalg.svd(H)[2].T
-                    assert np.linalg.matrix_rank(V_H[p:, p:], tol=1e-9) == d
+                    assert np.linalg.matrix_rank(V_H[p:, p:], tol=1e-9) == rank
     assert full >= 15
 
 

@@ -52,11 +52,26 @@ ANSWERS = {
     },
     "08_deep_linear": {
         "check_one_point": ("(-1.5, -6.5)", ["(0, -2)", "(1, 1)"]),
-        "check_label": ("-1", ["0", "1"]),
         "check_count": (
             "lambda W, T, b: np.linalg.matrix_rank(W) + int("
-            "np.linalg.norm(np.linalg.pinv(np.vstack([T, b]))[:, -1] @ W) < 1e-9)",
-            ["lambda W, T, b: np.linalg.matrix_rank(W)", "lambda W, T, b: np.linalg.matrix_rank(W) + 1"],
+            "np.linalg.norm(np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1] @ W) < 1e-9)",
+            [
+                "lambda W, T, b: np.linalg.matrix_rank(W)",
+                "lambda W, T, b: np.linalg.matrix_rank(W) + 1",
+                "lambda W, T, b: np.linalg.matrix_rank(W) + int(np.linalg.norm(W[2]) < 1e-9)",  # a row of W, not c
+                "lambda W, T, b: np.linalg.matrix_rank(W) + int(np.linalg.norm(b @ W) < 1e-9)",  # b in the place of h
+            ],
+        ),
+        "check_labels": (
+            "lambda W, T, b, Y: (lambda heights: Y / heights if np.abs(heights).min() > 1e-9 else None)("
+            "Y @ np.linalg.pinv(W) @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",
+            [
+                "lambda W, T, b, Y: Y / (Y @ np.linalg.pinv(W)"  # never None
+                " @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",
+                "lambda W, T, b, Y: Y / (Y @ W.T @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",  # c for g
+                "lambda W, T, b, Y: Y / Y.sum(axis=1, keepdims=True)",  # on the hyperplane of g = 1
+                "lambda W, T, b, Y: None",
+            ],
         ),
     },
     "07_fourier": {
@@ -89,6 +104,10 @@ ANSWERS = {
     "09_nonsurjective": {
         "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
         "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
+        "check_quadratic": (
+            "lambda S: (lambda E: (E / E[0])[1:].T)(np.linalg.eigh(S)[1])",
+            ["lambda S: np.linalg.eigh(S)[1][1:].T", "lambda S: np.eye(len(S))[:, 1:]"],  # not scaled; any points
+        ),
     },
     "comparison": {
         "check_table": ("(5, 28)", ["(5, 30)", "(28, 28)", "(5, 5)"]),

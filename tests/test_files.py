@@ -590,6 +590,27 @@ def test_a_file_knows_the_data_that_it_was_made_from(tmp_path):
         files.save(tmp_path / "bad.npz", example(data_sha256="abc"))
 
 
+def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
+    X, y = toys.load_iris(return_X_y=True)
+    model = DistilledRidgeClassifier(n_points=6).fit(X, y)
+    model.save(tmp_path / "set.npz", source_names=[f"flower {i}" for i in model.sources_])
+    again = files.load(tmp_path / "set.npz")
+    assert same(again.sources, model.sources_) and again.source_names[2] == f"flower {model.sources_[2]}"
+    assert error(again.X, X[again.sources]) < 1e-6  # more points than columns: none had to move
+    DistilledRidgeClassifier(n_points=6, init="noise").fit(X, y).save(tmp_path / "noise.npz")
+    assert files.load(tmp_path / "noise.npz").sources is None
+    rows = np.arange(4)
+    for changes, words in (({"sources": rows - 1}, "sources must be 4 numbers of samples"),
+                           ({"sources": rows[:3]}, "sources must be 4 numbers"), ({"sources": rows + 0.0}, "in int64"),
+                           ({"source_names": ("a",) * 4}, "source_names must be 4 texts, beside sources"),
+                           ({"sources": rows, "source_names": ("a", 1, "b", "c")}, "source_names must be 4 texts")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            files.save(tmp_path / "bad.npz", example(**changes))
+    files.save(tmp_path / "bad.npz", example(sources=rows, source_names=("a", "b", "c", "d")))
+    refused(rewritten(tmp_path / "bad.npz", sources=rows - 1), "sources must be 4 numbers")
+    refused(rewritten(tmp_path / "bad.npz", sources=rows, header={"source_names": "abcd"}), "source_names must be 4")
+
+
 def test_a_wrong_checksum_is_refused(path):
     found = arrays_of(path)
     found["X_S"][0, 0] += 1e-9

@@ -210,6 +210,21 @@ def test_folders_of_classes_alone_are_distilled_with_a_part_for_testing(inputs, 
     assert capsys.readouterr().out.startswith("not the data this set was made from")
 
 
+def test_info_names_the_files_and_lines_that_points_started_from(inputs, distilled, tmp_path, capsys):
+    assert main(["distill", str(inputs / "images"), "--out", str(tmp_path / "set.npz"), "--quiet"]) == 0
+    saved = files.load(tmp_path / "set.npz")
+    for row, name, point in zip(saved.sources, saved.source_names, saved.X, strict=True):
+        with Image.open(inputs / "images" / name) as image:  # among samples of its class, the nearest
+            away = np.abs(np.asarray(image).ravel() - point).max()
+        assert name.startswith("train/digit ") and away < 255 and 0 <= row < 60
+    assert f"samples {saved.sources[0]}, " in capsys.readouterr().out
+    assert main(["info", str(distilled)]) == 0
+    line = files.load(distilled).source_names[0]
+    assert line == f"line {files.load(distilled).sources[0] + 2}" and f": {line}, line " in capsys.readouterr().out
+    assert main(["distill", str(inputs / "digits.npz"), "--init", "noise", "--out", str(tmp_path / "noise.npz")]) == 0
+    assert "started from           no samples on record" in capsys.readouterr().out
+
+
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
     lines = (inputs / "wine.csv").read_text().splitlines()
     for change, code in ((0, 0), (1, 1)):

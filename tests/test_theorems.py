@@ -414,15 +414,21 @@ def test_appendix_theorem_c1(rng, lam_S):
 
 
 def test_appendix_theorem_c2(rng):
-    """F = Y_S W^+ + (I - Y_S Y_S^+) Z' (I - W W^+) is exact at lam_S = 0; without the left projector it need not be."""
+    """F = Y_S W^+ + (I - Y_S Y_S^+) Z' (I - W W^+) is exact at lam_S = 0. It need not be without the left projector,
+    though F W = Y_S, and not at rank(W) < k, where (Y_S W^+)^+ is not W Y_S^+; the paper does not ask for rank k."""
     p, k, m = 9, 3, 6
     W, Y_S, Z = conditioned(rng, p, k, 2), one_hot(m, k), rng.normal(size=(m, p))
-    off_W, off_Y = np.eye(p) - W @ np.linalg.pinv(W), np.eye(m) - Y_S @ np.linalg.pinv(Y_S)
-    F = Y_S @ np.linalg.pinv(W) + off_Y @ Z @ off_W
-    assert error(np.linalg.pinv(F) @ Y_S, W) < tolerance(100, "float64")
-    F = Y_S @ np.linalg.pinv(W)
-    F[:, 0] += 1.0  # leaves the family: F W != Y_S
-    assert error(np.linalg.pinv(F) @ Y_S, W) > 1e-2
+    Y_S = Y_S * rng.uniform(1, 4, size=(m, 1))  # labels of different sizes
+
+    def family(W, left):
+        return Y_S @ np.linalg.pinv(W) + left @ Z @ (np.eye(p) - W @ np.linalg.pinv(W))
+
+    off_Y = np.eye(m) - Y_S @ np.linalg.pinv(Y_S)
+    assert error(np.linalg.pinv(family(W, off_Y)) @ Y_S, W) < tolerance(100, "float64")
+    F = family(W, np.eye(m))
+    assert error(F @ W, Y_S) < tolerance(100, "float64") and error(np.linalg.pinv(F) @ Y_S, W) > 1e-2
+    W = W[:, :1] @ rng.normal(size=(1, k))
+    assert error(np.linalg.pinv(family(W, off_Y)) @ Y_S, W) > 1e-2
 
 
 # -- the algorithm of the paper, and a library nobody here wrote

@@ -135,7 +135,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add(
         "--target",
         metavar="COLUMN",
-        help="of a .csv: the name of the column, or its number from 0",
+        action="append",
+        help="of a table: the name of the column, or its number from 0; of several "
+        "targets --target a --target b, or --target a,b",
     )
     add(
         "--header",
@@ -168,8 +170,8 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="OUT.npz", help="the file to write")
     add(
         "--task",
-        choices=("classification", "regression"),
-        help="default: by the targets, and said",
+        choices=("classification", "regression", "multilabel"),
+        help="multilabel: columns of 0 and 1; default: by the targets, and said",
     )
     add(
         "--points",

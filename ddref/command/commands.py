@@ -21,11 +21,13 @@ from ..npz import shortened as one_line
 from ..npz import whole_file
 from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
+from ..tables.encoder import TableEncoder
 from .arguments import parser
 from .export import export
 from .inputs import (
     Data,
     as_numbers,
+    check_labels,
     check_test_classes,
     guessed_task,
     read,
@@ -114,13 +116,15 @@ def _distill(options: argparse.Namespace) -> int:
             progress.note(f"task: {task} (by the targets; --task says otherwise)")
         if task == "regression":
             as_numbers(data.y, "the targets")
+        elif task == "multilabel":
+            check_labels(data)
         else:
             check_test_classes(data)
             twins = alike(np.unique(data.y).tolist())
             if twins:
                 progress.note(f"{names_shown(twins, 60)} are different classes")
         make = estimator.DistilledRidge
-        if task == "classification":
+        if task != "regression":
             make = estimator.DistilledRidgeClassifier
         model = make(
             options.points,
@@ -137,23 +141,30 @@ def _distill(options: argparse.Namespace) -> int:
         )
         model._report = progress
         _note_constants(data, progress)
-        model.fit(data.X, data.y)
+        with warnings.catch_warnings():
+            if task == "multilabel":  # as was asked for
+                warnings.filterwarnings("ignore", "every row of y", UserWarning)
+            model.fit(data.X, data.y)
         model.table_ = data.table
         model.save(
             out,
             overwrite=options.force,
             data=(data.X, data.y),
             map_arrays=options.map_arrays,
+            source_names=_names_of_sources(model, data),
+            class_names=data.labels if task == "multilabel" else None,
         )
         options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
-        score = model.score(X, y)
-        if task == "classification":
-            print(f"{f'accuracy on {name}':23}{score:.1%}")
+        if task == "multilabel":
+            right = np.mean(model.predict(X) == y)
+            print(f"{f'labels right on {name}':23} {right:.1%}")
+        elif task == "classification":
+            print(f"{f'accuracy on {name}':23}{model.score(X, y):.1%}")
         else:
-            print(f"{f'R^2 on {name}':23}{score:.4f}")
+            print(f"{f'R^2 on {name}':23}{model.score(X, y):.4f}")
     print(f"wrote {out}")
     return DONE
 
@@ -204,13 +215,7 @@ def _predict(options: argparse.Namespace) -> int:
     scores = saved.scores(samples(options, saved))
     if not np.isfinite(scores).all():
         raise ValueError(f"{options.input}: predictions overflow; are these its units?")
-    k = scores.shape[1]
-    names = ["prediction"] if k == 1 else [f"prediction {i}" for i in range(k)]
-    columns = [scores[:, i].tolist() for i in range(k)]
-    if saved.classes is not None and saved.class_names is not None:
-        words = [saved.class_names[i] for i in scores.argmax(axis=1)]
-        names = ["prediction", *(f"score {name}" for name in saved.class_names)]
-        columns = [words, *columns]
+    names, columns = _predicted(saved, scores)
     with whole_file(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         csv.writer(text).writerows([names, *zip(*columns, strict=True)])
@@ -218,6 +223,23 @@ def _predict(options: argparse.Namespace) -> int:
     options.written = out
     print(f"wrote {out}: {len(scores):,} predictions")
     return DONE
+
+
+def _predicted(saved: files.Saved, scores: np.ndarray) -> tuple[list[str], list[list]]:
+    """Names and columns of a table of predictions: what is decided, then scores."""
+    k, columns = scores.shape[1], scores.T.tolist()
+    if saved.class_names is None:
+        targets = (
+            () if saved.table is None else TableEncoder.from_dict(saved.table).targets
+        )
+        names = targets if len(targets) == k else range(k)
+        return [f"prediction {n}" for n in names] if k > 1 else ["prediction"], columns
+    named = [f"score {name}" for name in saved.class_names]
+    if saved.classes is None:
+        labels = (scores > files.PRESENT).astype(int).T.tolist()
+        return [f"prediction {n}" for n in saved.class_names] + named, labels + columns
+    words = [saved.class_names[i] for i in scores.argmax(axis=1)]
+    return ["prediction", *named], [words, *columns]
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -301,6 +323,13 @@ def _scaling(wanted: str, data: Data) -> str | None:
     if wanted == "auto":
         return "global" if data.images else "columns"
     return None if wanted == "none" else wanted
+
+
+def _names_of_sources(model: Any, data: Data) -> list[str] | None:
+    """Files, or lines of a table, that the points started from."""
+    if model.sources_ is None or data.name_of is None:
+        return None
+    return [data.name_of(row) for row in model.sources_.tolist()]
 
 
 def _note_constants(data: Data, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """The data that a command is given: folders of images, tables, arrays."""
 
 import argparse
+import csv
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,12 @@ class Data(NamedTuple):
     images: bool = False  # whether the values are pixels
     table: TableEncoder | None = None  # how a table became X
     notes: tuple[str, ...] = ()  # what was done on the way
+    name_of: Callable[[int], str] | None = None  # of a row of X: its file, or line
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the columns of y, where a table has them."""
+        return None if self.table is None else self.table.targets
 
     def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """The training samples and, where there are any, the test samples."""
@@ -164,6 +171,7 @@ def _images(path, options, progress, saved):
         image_shape=shape,
         images=True,
         notes=found.notes,
+        name_of=found.files.__getitem__,
     )
 
 
@@ -250,14 +258,19 @@ def _wanted_classes(options, saved):
     """Whether the targets are to be classes; None where it is not known."""
     if saved is not None:
         return saved.classes is not None
-    return {"classification": True, "regression": False, None: None}[options.task]
+    return None if options.task is None else options.task == "classification"
 
 
-def _labels(y, classes, name, notes):
-    """Classes of one-hot rows, unless they are numbers to predict."""
+def _labels(y, classes, name, notes, columns=None):
+    """Classes of one-hot rows, unless they are numbers to predict: the numbers of their
+    columns, or the names.
+    """
     if y.ndim == 1 or classes is False:
         return y
     if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+        if columns is not None:
+            notes.append(f"{name} is one-hot: classes are the names of its columns")
+            return np.array(columns)[np.argmax(y, axis=1)]
         notes.append(f"{name} is one-hot: class i is its column i (argmax)")
         return np.argmax(y, axis=1)
     if classes:
@@ -313,31 +326,35 @@ def _table(path, options, saved):
     encoder = TableEncoder.from_dict(saved.table) if saved and saved.table else None
     source = _source(path, options, encoder)
     names = names_of(source)
-    wanted = options.target or (encoder.target if encoder else None)
-    if wanted is None:
+    wanted = options.target or (encoder.targets if encoder else None)
+    if not wanted:
         raise ValueError(f"{path}: name the column of the targets with --target COLUMN")
-    target = _place(names, wanted, path)
+    targets = _wanted(names, wanted, path)
     words = list(getattr(options, "words", []))
     if saved is not None and saved.classes is not None:
-        words += [names[target]] * (saved.classes.dtype.kind == "U")
-    y, whole = _targets(path, source, names[target], names[target] in words)
+        words += targets * (len(targets) == 1 and saved.classes.dtype.kind == "U")
     if encoder is None:
         encoder = TableEncoder(
             missing=getattr(options, "missing", None),
-            words=[word for word in words if word != names[target]],
+            words=[word for word in words if word not in targets],
             leave_out=getattr(options, "leave_out", []),
-            target=names[target],
         )
-    _check_targets(path, source, target, whole, encoder.missing)
+    encoder.target = targets[0] if len(targets) == 1 else tuple(targets)
+    y, whole = _all_targets(path, source, targets, words, encoder.missing)
     try:
-        X, kept = _encoded(encoder, source, names[target], whole, saved is None)
+        X, kept = _encoded(encoder, source, whole, saved is None)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     notes = [*getattr(source, "notes", ()), *encoder.notes()]
+    y = _labels(y, _wanted_classes(options, saved), f"{path}: y", notes, targets)
     if len(X) < len(kept):
         notes.append(f"rows without missing values: {len(X)} of {len(kept)}")
-    columns = tuple(encoder.get_feature_names_out().tolist())
-    return Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    columns, rows = (
+        tuple(encoder.get_feature_names_out().tolist()),
+        np.flatnonzero(kept),
+    )
+    found = Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    return found._replace(name_of=lambda row: place_of(source, int(rows[row])))
 
 
 def _source(path, options, encoder):
@@ -358,18 +375,15 @@ def _source(path, options, encoder):
 
 def _known_names(options, encoder):
     """Names that the first line has, if it is one of names."""
-    known, target = [], options.target
+    known, targets = [], list(options.target or [])
     if encoder is not None:
         known = [entry.name for entry in encoder.entries if entry.width]
-        target = target or encoder.target
-    if target is not None and not target.lstrip("-").isdigit():
-        known.append(target)
-    return known
+        targets = targets or list(encoder.targets)
+    return known + [name for name in targets if not _is_place(name) and "," not in name]
 
 
-def _encoded(encoder, source, target, whole, new):
+def _encoded(encoder, source, whole, new):
     """The matrix, and which rows are in it."""
-    encoder.target = target
     if new:
         encoder.fit(source, whole)
     if encoder.missing == "drop":
@@ -377,6 +391,27 @@ def _encoded(encoder, source, target, whole, new):
         if not whole.any():
             raise ValueError("no row is without missing values")
     return encoder.transform(source, whole), whole
+
+
+def _all_targets(path, source, names, words, missing):
+    """The targets (n,), or (n, k) of several columns, and which rows have them all."""
+    columns = []
+    for name in names:
+        y, whole = _targets(path, source, name, name in words)
+        _check_targets(path, source, names_of(source).index(name), whole, missing)
+        if len(names) > 1 and y.dtype.kind == "U":
+            raise ValueError(
+                f"{path}: the target {shown([name])} has words such as "
+                f"{shown([str(y[whole][0])])}, and several targets are numbers, or "
+                "labels of 0 and 1"
+            )
+        columns.append((y, whole))
+    whole = np.all([whole for _, whole in columns], axis=0)
+    if not whole.any():
+        raise ValueError(f"{path}: no row has all targets {shown(names)}")
+    if len(names) == 1:
+        return columns[0][0], whole
+    return np.column_stack([y for y, _ in columns]), whole
 
 
 def _targets(path, source, name, words):
@@ -413,6 +448,31 @@ def _check_targets(path, source, target, whole, missing):
     )
 
 
+def _is_place(name):
+    return name.lstrip("-").isdigit()
+
+
+def _wanted(names, wanted, path):
+    """Names of the columns that are wanted, several of them with commas between."""
+    found = []
+    for name in wanted:
+        try:
+            found.append(names[_place(names, name, path)])
+        except ValueError:
+            parts = next(csv.reader([name], skipinitialspace=True), [])
+            if len(parts) < 2:
+                raise
+            found += [names[_place(names, part.strip(), path)] for part in parts]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: the target {shown(twice)} is named twice")
+    if len(found) == len(names):
+        raise ValueError(
+            f"{path}: every column is a target: none is left to predict by"
+        )
+    return found
+
+
 def _place(names, wanted, path):
     """The number of the column that is called `wanted`, or has that number."""
     if len(names) < 2:
@@ -422,7 +482,7 @@ def _place(names, wanted, path):
         )
     if wanted in names:
         return names.index(wanted)
-    if wanted.lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
+    if _is_place(wanted) and -len(names) <= int(wanted) < len(names):
         return int(wanted) % len(names)
     raise ValueError(f"{path} has no column {shown([wanted])}; it has {shown(names)}")
 
@@ -442,9 +502,11 @@ def guessed_task(data: Data) -> str:
             f"the targets are texts with {distinct} different values among {len(y)}, "
             f"such as {str(y[0])!r}: say --task classification if they are classes"
         )
+    if y.ndim == 2:
+        return "multilabel" if _are_labels(y) else "regression"
     if (data.images and y.dtype.kind != "f") or y.dtype.kind in "Ub":
         return "classification"
-    if y.ndim == 2 or not whole:
+    if not whole:
         return "regression"
     if y.dtype.kind in "iu" and distinct <= 100 and 2 * distinct <= len(y):
         return "classification"
@@ -452,6 +514,20 @@ def guessed_task(data: Data) -> str:
         f"the targets are whole numbers with {distinct} different values among "
         f"{len(y)}: say --task regression or --task classification"
     )
+
+
+def _are_labels(y: np.ndarray) -> bool:
+    return y.ndim == 2 and bool(((y == 0) | (y == 1)).all())
+
+
+def check_labels(data: Data) -> None:
+    """Refuse targets that are no columns of 0 and 1."""
+    for name, _, y in data.parts():
+        if not _are_labels(y):
+            raise ValueError(
+                f"the {name} targets have shape {y.shape}, of {y.dtype}: labels are "
+                "several columns (n, k) of 0 and 1, as --target a,b names them"
+            )
 
 
 def check_test_classes(data: Data) -> None:
@@ -492,7 +568,7 @@ def targets_of(
 
 def as_numbers(y: np.ndarray, name: str) -> np.ndarray:
     """Targets in float64; texts are refused."""
-    if y.dtype.kind not in "fiu":
+    if y.dtype.kind not in "fiub":
         raise ValueError(
             f"{name} are texts such as {str(y.ravel()[0])!r}: regression needs "
             "numbers, or say --task classification"

@@ -11,6 +11,7 @@ import numpy as np
 from .. import files
 from ..measure import Certificate
 from ..npz import shortened as one_line
+from ..tables.cells import shown as names_shown
 from .inputs import shortened, targets_of
 
 
@@ -27,6 +28,7 @@ def summary(saved: files.Saved) -> str:
         "scaling": _scaling(saved),
         "labels": f"from {saved.Y_S.min():.4g} to {saved.Y_S.max():.4g}",
         **_certified(certificate),
+        "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
     # texts of a file are shown, and do not steer the terminal
@@ -47,8 +49,10 @@ def _table(saved: files.Saved) -> dict[str, str]:
     counts = Counter(column["kind"] for column in columns)
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     lines = {"table": f"{len(columns)} columns: {said}"}
-    if saved.table["target"] is not None:
+    if isinstance(saved.table["target"], str):
         lines["table"] += f"; target {shortened(saved.table['target'], 40)!r}"
+    elif saved.table["target"] is not None:
+        lines["table"] += f"; targets {names_shown(saved.table['target'], 60)}"
     if saved.table["missing"] is not None:
         how = {"drop": "their rows are left out", "mean": "filled in"}
         lines["missing values"] = how[saved.table["missing"]]
@@ -56,10 +60,11 @@ def _table(saved: files.Saved) -> dict[str, str]:
 
 
 def _classes(saved: files.Saved) -> str:
-    if saved.classes is None:
+    if saved.class_names is None:
         return ""
-    names = shortened(", ".join(saved.class_names or ()))
-    return f", {len(saved.classes)} classes: {names}"
+    names = shortened(", ".join(saved.class_names))
+    what = "labels" if saved.classes is None else "classes"
+    return f", {len(saved.class_names)} {what}: {names}"
 
 
 def _model(saved: files.Saved) -> str:
@@ -78,6 +83,16 @@ def _scaling(saved: files.Saved) -> str:
     return {"none": "none", "columns": "each column by its mean and deviation"}[
         saved.scaling
     ]
+
+
+def _sources(saved: files.Saved) -> str:
+    """The samples that the points started from, in their order."""
+    if saved.sources is None:
+        return "no samples on record"
+    rows = f"samples {shortened(', '.join(map(str, saved.sources.tolist())), 60)}"
+    if saved.source_names is None:
+        return f"{rows} (rows from 0)"
+    return f"{rows}: {shortened(', '.join(saved.source_names), 100)}"
 
 
 def _certified(certificate: dict[str, Any]) -> dict[str, str]:
@@ -131,6 +146,11 @@ def comparison(
     Phi = files.features(saved, X)
     P, P_S = (Phi @ W + b for W, b in (model, small))
     Y, classes = targets_of(saved, y, options)
+    if saved.task == "multilabel":
+        there, there_S = P > files.PRESENT, P_S > files.PRESENT
+        good, good_S = (f"{np.mean(found == Y):.2%}" for found in (there, there_S))
+        said, after = "labels right on", f"; {int(np.sum(there != there_S))} differ"
+        return _compared(f"{said} {name}", good, good_S, len(saved.X_S), after)
     if classes is None:
         total = np.sum((Y - Y.mean(axis=0)) ** 2) or 1.0
         good, good_S = (f"{1 - np.sum((Y - A) ** 2) / total:.6f}" for A in (P, P_S))
@@ -140,10 +160,11 @@ def comparison(
         good, good_S = (f"{np.mean(found == classes):.2%}" for found in (c, c_S))
         said = "accuracy"
         after = f"; {int(np.sum(c != c_S))} of {len(X):,} decisions differ"
-    return (
-        f"{f'{said} on {name}':23}{good} trained on the data, {good_S} on "
-        f"{len(saved.X_S)} points{after}"
-    )
+    return _compared(f"{said} on {name}", good, good_S, len(saved.X_S), after)
+
+
+def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str:
+    return f"{what:23}{good} trained on the data, {good_S} on {points} points{after}"
 
 
 # -------------------------------------------------------------------------- progress

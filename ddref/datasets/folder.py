@@ -141,7 +141,9 @@ def image_folder(
         train = _drawn(path, y, train, test, seed, names)
         notes.append(f"{np.sum(~train)} of {len(y)} images drawn as test images")
     X = np.stack(images)
-    return as_dataset((X[train], y[train], X[~train], y[~train]), names, notes)
+    found = as_dataset((X[train], y[train], X[~train], y[~train]), names, notes)
+    chosen = (pictures[i] for i in np.flatnonzero(train))
+    return found._replace(files=tuple("/".join(places[p]) for p in chosen))
 
 
 def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

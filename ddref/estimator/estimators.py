@@ -46,7 +46,14 @@ from .frozen import (
     solved,
 )
 from .images import Images, displayed
-from .points import copies, noise, plain_rows, samples_to_start_from, some_rows
+from .points import (
+    copies,
+    dense_rows,
+    noise,
+    plain_rows,
+    samples_to_start_from,
+    some_rows,
+)
 from .sparse import SparseTraining
 from .training import Training, as_numpy, by_validation, trained
 from .weights import (
@@ -164,6 +171,10 @@ class Distiller(BaseEstimator):
     certificate_ : Certificate of ddref.measure
         Error after training on the set again, condition number, distance to the samples
         and the bound no set can beat, decisions changed.
+    sources_ : ndarray (m,), or None
+        The row of X that each point started from, to lay side by side with it (with
+        `partial_fit` counted over all batches). None where points start from no
+        samples: another `init`, or sums.
     mean_, scale_ : ndarray (d,)
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
@@ -317,9 +328,9 @@ class Distiller(BaseEstimator):
             return f"scaling = {self.scaling!r}, which subtracts means,"
         return "" if self.device is None else f"device = {self.device!r}"
 
-    def _distil(self, X, Y, y, weights):
+    def _distil(self, X, Y, y, weights, rows):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
-        weights (n,) above 0, or None.
+        weights (n,) above 0, or None; rows (n,) their numbers among those given.
         """
         self.data_range_ = float(X.min()), float(X.max())
         largest = max(map(abs, self.data_range_))
@@ -338,7 +349,7 @@ class Distiller(BaseEstimator):
         self._report("statistics")
         W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
-        X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
+        X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W), rows)
         return self._distil_model(W, b, X_0, m, Phi, y is not None)
 
     def _begin(self, X, weights):
@@ -355,10 +366,10 @@ class Distiller(BaseEstimator):
 
     def _distil_sums(self, alike, n, d, starts):
         """Fit and distil from rows with the sums of n samples of d columns; starts (X,
-        Y, y) are samples to start from: X is None where there are none, y where they
-        have no classes.
+        Y, y, rows) are samples to start from: X is None where there are none, y where
+        they have no classes; rows are their numbers.
         """
-        X, Y_0, y = starts
+        X, Y_0, y, rows = starts
         self.n_features_in_ = d
         several = isinstance(self.lam, str) or hasattr(self.lam, "__iter__")
         if several and self.select != "gcv":
@@ -379,14 +390,14 @@ class Distiller(BaseEstimator):
                 "init='noise' (without a feature map), 'orthonormal', or an array of "
                 "points (m, d)"
             )
-        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W))
+        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W), rows)
         self._distil_model(W, b, X_0, m, Phi, False)
         self.certificate_ = self.certificate_._replace(samples=n)
 
     def _distil_added(self, added):
         """Fit and distil from the samples that came and did not go."""
         alike = rows_alike(added.statistics, added.shift, True)
-        starts = added.X, added.Y, added.codes
+        starts = added.X, added.Y, added.codes, added.rows
         self._distil_sums(alike, added.statistics.n, added.X.shape[1], starts)
         self.data_range_ = added.range
         self._added = added
@@ -455,10 +466,12 @@ class Distiller(BaseEstimator):
         """Sums to which the first batch can be added."""
         return Added(self._unscaled_features(X), Y, weights, **options)
 
-    def _change(self, sign, X, Y, codes, weights, added):
-        """Add samples to those before, or take them away, and distil again."""
+    def _change(self, sign, X, Y, codes, weights, rows, added):
+        """Add samples to those before, or take them away, and distil again; rows are
+        their numbers (n,) in the batch, and its size.
+        """
         Phi = self._unscaled_features(X)
-        after = added.changed(sign, X, Phi, Y, codes, weights)
+        after = added.changed(sign, X, Phi, Y, codes, weights, *rows)
         names = getattr(self, "feature_names_in_", None)
         self._forget()
         self.table_ = None
@@ -493,7 +506,7 @@ class Distiller(BaseEstimator):
         alike = rows_alike(statistics, np.zeros((1, p)), ones)
         d = self._width(np.zeros((p, 1)), None)
         codes = None if classes is None else np.zeros(0, dtype=int)
-        self._distil_sums(alike, statistics.n, d, (None, None, codes))
+        self._distil_sums(alike, statistics.n, d, (None, None, codes, None))
         self.data_range_ = None
         return self
 
@@ -572,7 +585,7 @@ class Distiller(BaseEstimator):
         if classification:
             self.classes_, self.multilabel_ = np.asarray(linear.classes), False
             y = None if Y is None else _decisions(Y).astype(int)
-        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
+        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W), None)
         self._distil_model(W, b, X_0, m, Phi, classification)
         if linear.flat:
             self._flatten()
@@ -826,8 +839,11 @@ class Distiller(BaseEstimator):
             raise ValueError("lam is an empty sequence")
         return lams
 
-    def _start(self, rng, X, Y, y, weights, rank):
-        """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
+    def _start(self, rng, X, Y, y, weights, rank, rows):
+        """Rows X_0 (m, d) to stay near, None for orthonormal features; and m. The
+        numbers of samples among them go into `sources_`; of X they are rows, or 0 to n.
+        """
+        self.sources_ = None
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
@@ -854,7 +870,9 @@ class Distiller(BaseEstimator):
         if self.init == "noise":
             scale = None if self.scaling is None else self.scale_
             return noise(rng, X, scale, m, weights), m
-        return samples_to_start_from(rng, X, Y, y, m), m
+        chosen = samples_to_start_from(rng, X, Y, y, m)
+        self.sources_ = chosen if rows is None else rows[chosen]
+        return dense_rows(X, chosen), m
 
     def _own_points(self):
         own, d = plain_rows(self.init, "init"), len(self.mean_)
@@ -943,19 +961,23 @@ class Distiller(BaseEstimator):
         overwrite: bool = False,
         data: tuple[np.ndarray, np.ndarray] | None = None,
         map_arrays: bool = False,
+        source_names: Sequence[str] | None = None,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
         It holds all a colleague needs, and no pickle.
 
-        `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
-        checksum goes into the file, and of a table the means of the columns, of each
-        class. A feature map that its seed draws again is stored
-        by it; with `map_arrays` its weights are stored, too.
+        `class_names` are words for the classes, in the order of `classes_`, or for the
+        labels; default: the classes themselves, or the numbers of the labels. Of
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
+        a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too. `source_names` are
+        names of the samples in `sources_`, such as those of their files, one a point.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
+        if source_names is not None:
+            saved = saved._replace(source_names=tuple(map(str, source_names)))
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
             if (
@@ -967,15 +989,11 @@ class Distiller(BaseEstimator):
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
-        if getattr(self, "multilabel_", False):
-            warnings.warn(
-                "a file has one class a sample, or targets: the labels are saved as "
-                "targets of 0 and 1, each present where its prediction is above 0.5",
-                stacklevel=3,
-            )
-            classes = class_names = None
-        if classes is not None and class_names is None:
+        if class_names is None and classes is not None:
             class_names = [str(c) for c in classes]
+        task = "regression" if classes is None else "classification"
+        if getattr(self, "multilabel_", False):
+            task, classes = "multilabel", None
         Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
         if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
             Y_S = np.hstack([-Y_S / 2, Y_S / 2])
@@ -991,10 +1009,11 @@ class Distiller(BaseEstimator):
             feature_map=files.plain(self.feature_map_),
             image_shape=self.image_shape_,
             value_range=self.data_range_,
-            task="regression" if classes is None else "classification",
+            task=task,
             classes=None if classes is None else np.asarray(classes),
-            class_names=None if classes is None else tuple(map(str, class_names)),
+            class_names=None if task == "regression" else tuple(map(str, class_names)),
             seed=self.seed_,
+            sources=self.sources_,
             table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
@@ -1093,8 +1112,9 @@ class DistilledRidge(RegressorMixin, Distiller):
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
-        self._distil(X, y.reshape(len(y), -1), None, weights)
+        y, rows = np.asarray(y, dtype=np.float64), np.arange(X.shape[0])
+        X, y, rows, weights = present(X, y, rows, weights)
+        self._distil(X, y.reshape(len(y), -1), None, weights, rows)
         if y.ndim == 1:
             self._flatten()
         return self
@@ -1131,10 +1151,11 @@ class DistilledRidge(RegressorMixin, Distiller):
     def _in_or_out(self, sign, X, y, sample_weight):
         X, y, added = self._batch(X, y, sign, y_numeric=True)
         weights = checked_weights(plain_rows(sample_weight, "sample_weight"), len(X))
-        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
+        y, size = np.asarray(y, dtype=np.float64), len(X)
+        X, y, rows, weights = present(X, y, np.arange(size), weights)
         Y = y.reshape(len(y), -1)
         added = added or self._nothing_added(X, Y, weights, flat=y.ndim == 1)
-        return self._change(sign, X, Y, None, weights, added)
+        return self._change(sign, X, Y, None, weights, (rows, size), added)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,) or (n, k)."""
@@ -1228,16 +1249,16 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, weights = present(X, y, weights)
+        X, y, rows, weights = present(X, y, np.arange(X.shape[0]), weights)
         if multilabel:
             self._refuse_class_weight()
             classes, codes, Y = np.arange(y.shape[1]), None, y.astype(np.float64)
         else:
             weights = with_class_weight(weights, self.class_weight, y)
-            X, y, weights = present(X, y, weights)
+            X, y, rows, weights = present(X, y, rows, weights)
             classes, codes, Y = _one_hot_classes(y)
         self.classes_, self.multilabel_ = classes, multilabel
-        self._distil(X, Y, codes, weights)
+        self._distil(X, Y, codes, weights, rows)
         return self
 
     def partial_fit(
@@ -1298,7 +1319,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             weights = checked_weights(each, len(X)) * (
                 1 if weights is None else weights
             )
-        X, y, weights = present(X, y, weights)
+        size = len(X)
+        X, y, rows, weights = present(X, y, np.arange(size), weights)
         if added is None:
             classes = _one_hot_classes(y if classes is None else np.asarray(classes))[0]
         elif classes is not None and not np.array_equal(
@@ -1317,7 +1339,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         codes = np.searchsorted(known, y)
         Y = one_hot(codes, len(known))
         added = added or self._nothing_added(X, Y, weights, classes=known)
-        return self._change(sign, X, Y, codes, weights, added)
+        return self._change(sign, X, Y, codes, weights, (rows, size), added)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n, k); for two classes (n,), positive for the second. Of indicators

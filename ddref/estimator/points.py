@@ -46,18 +46,21 @@ def samples_to_start_from(
     y: np.ndarray | None,
     m: int,
 ) -> np.ndarray:
-    """m samples (m, d), even over the classes y, or over the targets Y without them."""
+    """Rows of m samples, even over the classes y, or over the targets Y without them.
+
+    Not all the same sample, nor all zero, where there are others.
+    """
     if m > X.shape[0]:
         raise ValueError(
             f"n_points = {m}, but there are only {X.shape[0]} samples to start from; "
             "use init='noise'"
         )
     rows = rows_by_class(rng, y, m) if y is not None else rows_by_target(rng, Y, m)
-    X_0 = _dense(X[rows])
+    X_0 = dense_rows(X, rows)
     same = m > 1 and not np.ptp(X_0, axis=0).any()
     if same or not X_0.any():  # copies of one sample, or zero
-        X_0[-1] = _dense(X[[_farthest(X, X_0[0])]])[0]
-    return X_0
+        rows[-1] = _farthest(X, X_0[0])
+    return rows
 
 
 def copies(X_0: np.ndarray, X_S: np.ndarray) -> int:
@@ -81,8 +84,10 @@ def _farthest(X, x):
     return int(np.argmax(((X - x) ** 2).sum(axis=1)))
 
 
-def _dense(X):
-    return X.toarray() if hasattr(X, "toarray") else X
+def dense_rows(X: Any, rows: np.ndarray) -> np.ndarray:
+    """Some rows of X, which may be sparse, as a dense array."""
+    chosen = X[rows]
+    return chosen.toarray() if hasattr(chosen, "toarray") else chosen
 
 
 def noise(

@@ -68,8 +68,8 @@ class TableEncoder:
         Names of columns that hold words even where they look like numbers.
     leave_out : sequence of str
         Names of columns not to use.
-    target : str, optional
-        Name of the column of the targets: never one of the features.
+    target : str or sequence of str, optional
+        Names of the columns of targets: never one of the features.
 
     Attributes
     ----------
@@ -97,11 +97,14 @@ class TableEncoder:
         missing: str | None = None,
         words: Sequence[str] = (),
         leave_out: Sequence[str] = (),
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
     ) -> None:
         if missing not in ALLOWED:
             raise ValueError(f"missing = {missing!r} must be None, 'drop' or 'mean'")
-        self.missing, self.target = missing, target
+        self.missing = missing
+        self.target = (
+            target if target is None or isinstance(target, str) else tuple(target)
+        )
         self.words, self.leave_out = tuple(words), tuple(leave_out)
         self.entries: tuple[Entry, ...] = ()
 
@@ -118,7 +121,7 @@ class TableEncoder:
         unknown = [n for n in (*self.words, *self.leave_out) if n not in names]
         if unknown:
             raise ValueError(f"no columns {shown(unknown)}: there are {shown(names)}")
-        names = [name for name in names if name != self.target]
+        names = [name for name in names if name not in self.targets]
         columns = self._columns(table, names, None)
         keep = np.ones(rows_of(table), dtype=bool) if rows is None else rows.copy()
         entries = {n: _found(n, c, n in self.words) for n, c in columns.items()}
@@ -230,7 +233,7 @@ class TableEncoder:
     def _used(self, table):
         """The entries in use, once the names of the table are seen to be theirs."""
         names = names_of(table)
-        known = {entry.name for entry in self.entries} | {self.target}
+        known = {entry.name for entry in self.entries} | set(self.targets)
         used = {entry.name: entry for entry in self.entries if entry.width}
         absent = [name for name in used if name not in names]
         new = [name for name in names if name not in known]
@@ -258,6 +261,13 @@ class TableEncoder:
     def names(self) -> tuple[str, ...]:
         """Names of the columns of the table."""
         return tuple(entry.name for entry in self.entries)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns of targets."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
     def plain(self) -> bool:
@@ -296,7 +306,8 @@ class TableEncoder:
             }
             said |= {"levels": list(entry.levels)} if entry.levels else {}
             columns.append(said)
-        return {"columns": columns, "missing": self.missing, "target": self.target}
+        target = list(self.target) if isinstance(self.target, tuple) else self.target
+        return {"columns": columns, "missing": self.missing, "target": target}
 
     @classmethod
     def from_dict(cls, described: Any) -> "TableEncoder":
@@ -314,10 +325,12 @@ class TableEncoder:
             raise ValueError(f"the table is not described ({error})") from error
         names = [entry.name for entry in entries]
         sound = all(map(_sound, entries)) and any(entry.width for entry in entries)
-        text = target is None or isinstance(target, str)
+        targets = encoder.targets
+        text = all(isinstance(one, str) for one in targets)
         if encoder.missing == "mean":
             sound &= all(e.fill is not None for e in entries if e.kind in FILLED)
-        if not sound or not text or len({*names, target}) != len(names) + 1:
+        different = len({*names, *targets}) == len(names) + len(targets)
+        if not (sound and text and different):
             raise ValueError("the table is not described by columns of different names")
         encoder.entries = tuple(entries)
         return encoder
