@@ -56,7 +56,7 @@ def _blue_to_red() -> np.ndarray:
 
 def both_signs(values: np.ndarray) -> Shades:
     """Colours in which 0 is white."""
-    most = float(np.abs(values).max()) or 1.0
+    most = max(-float(values.min()), float(values.max())) or 1.0
     return Shades(-most, most, True)
 
 

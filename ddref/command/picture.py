@@ -42,7 +42,7 @@ def _pictures(saved):
     shades = _shades(tiles, saved.value_range)
 
     def enlarged(rows):
-        rgb = shades.rgb(tiles[rows], tiles.ndim == 4)
+        rgb = shades.rgb(tiles[rows].astype(np.float64), tiles.ndim == 4)
         return np.repeat(np.repeat(rgb, zoom, axis=1), zoom, axis=2)
 
     several = saved.classes is not None and any(len(g.rows) > 1 for g in found)
@@ -63,7 +63,7 @@ def _pictures(saved):
 
 def _tiles(saved):
     """Points (m, h, w), or (m, h, w, 3) in three colours; and in which units."""
-    tiles = saved.X_S.astype(np.float64).reshape(len(saved.X_S), *saved.image_shape)
+    tiles = saved.X_S.reshape(len(saved.X_S), *saved.image_shape)
     said = "in units of the data"
     if tiles.ndim == 3 or tiles.shape[3] == 3:
         return tiles, said
