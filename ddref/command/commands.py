@@ -37,6 +37,8 @@ from .inputs import (
     samples,
     targets_of,
 )
+from .picture import sheet
+from .readable import points_as_table
 from .report import (
     Progress,
     blocks_of,
@@ -44,7 +46,6 @@ from .report import (
     errors,
     predicted,
     scored,
-    sheet,
     shortened,
     summary,
 )
@@ -291,6 +292,8 @@ def _show(options: argparse.Namespace) -> int:
         Image.fromarray(shades).save(file, format="PNG")
     options.written = out
     print(summary(saved))
+    if saved.table is not None:
+        print(f"\n{points_as_table(saved)}\n")
     print(f"wrote {out}: {mapping}")
     return DONE
 
