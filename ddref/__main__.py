@@ -2,7 +2,17 @@
 
 import sys
 
-from .command import main
+
+def main() -> int:
+    """Run the command; returns the exit code."""
+    try:
+        from .command import main as run
+
+        return run()
+    except KeyboardInterrupt:  # before the command has begun
+        print("ddref: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -58,12 +58,7 @@ def check_arrays(**arrays: Array | None) -> Any:
             raise ValueError(f"{name} is empty: its shape is {tuple(A.shape)}")
         if not bool(xp.all(xp.isfinite(A))):
             raise ValueError(f"{name} contains NaN or Inf")
-        product = (0 * A[:1, :1] @ A[:1, :1]).dtype
-        if product != A.dtype:
-            raise TypeError(
-                f"{name} is {A.dtype}, its products would be {product}: leave "
-                "torch.autocast, or enter torch.autocast(..., enabled=False)"
-            )
+    check_products(**arrays)
     names = ", ".join(arrays)
     dtypes = [str(A.dtype) for A in arrays.values()]
     if len(set(dtypes)) > 1:
@@ -72,6 +67,19 @@ def check_arrays(**arrays: Array | None) -> Any:
     if len(set(devices)) > 1:
         raise ValueError(f"{names} are on different devices: {', '.join(devices)}")
     return xp
+
+
+def check_products(**arrays: Array) -> None:
+    """Refuse matrices by name whose products would be of another dtype, as those of
+    `torch.autocast` are.
+    """
+    for name, A in arrays.items():
+        product = (0 * A[:1, :1] @ A[:1, :1].mT).dtype
+        if product != A.dtype:
+            raise TypeError(
+                f"{name} is {A.dtype}, its products would be {product}: leave "
+                "torch.autocast, or enter torch.autocast(..., enabled=False)"
+            )
 
 
 def check_dense(**arrays: Any) -> None:
@@ -390,7 +398,12 @@ def norm(A: Array) -> float:
 
 def relative(A: Array, B: Array) -> float:
     """``||A|| / ||B||``, or ``||A||`` where `B` is zero."""
-    return norm(A) / (norm(B) or 1.0)
+    return norm(A) / size_of(B)
+
+
+def size_of(B: Array) -> float:
+    """What errors of `B` are relative to: ``||B||``, or 1.0 where it is zero."""
+    return norm(B) or 1.0
 
 
 def number(A: Array) -> float:
@@ -424,7 +437,7 @@ def check_kept(W: Array, lost: float, made: Array, allowed: float = 0.1) -> None
     `allowed` of it, ``lost / ||W||``, or where it overflows.
     """
     check_finite(result=made)
-    fraction = lost / (norm(W) or 1.0)
+    fraction = lost / size_of(W)
     if not fraction <= allowed:
         raise ValueError(
             f"no digit of W may be left after training: rounding in {made.dtype} costs "

@@ -187,7 +187,7 @@ def points(
     #     X T + b = [A diag(s), beta 1] [V, u]^T    A = X U + x_b, any matrix (m, q)
     #     W = [V, u] C                              P, orthonormal: the columns of C
     # X carries W if and only if [A diag(s), beta 1]^T N = P for some N.
-    b = b.reshape(1, -1) if getattr(b, "ndim", 2) == 1 else b
+    b = _as_row(b)
     m = _count_that_fits(W, T, b, m, near, Y_S)
     lam_S = check_lam(lam_S, "lam_S")
     condition_limit(W, max_condition)  # refused here where nothing else looks at it
@@ -231,9 +231,8 @@ class _Reached(NamedTuple):
         check_finite(features=Phi)
         svd, reach = thin_svd(Phi), norm(X) * norm(self.T)
         reach += 0.0 if self.b is None else math.sqrt(X.shape[0]) * norm(self.b)
-        if svd.rank == 0:
-            return Phi, svd, 1.0
-        return Phi, svd, max(svd.condition, reach / number(svd.s[-1]))
+        least = number(svd.s[-1]) if svd.rank else math.inf
+        return Phi, svd, max(svd.condition, reach / least)
 
 
 class _Model(NamedTuple):
@@ -333,11 +332,11 @@ def _points_near(near, model, reached, max_condition):
 
     def condition(B):
         _, svd, worst = reached.features(inputs(B))
-        missing = relative(svd.outside(model.W), model.W) - 2 * model.lost
+        missing = relative(svd.outside(model.W), model.W) - model.lost
         return svd.condition if missing <= explained(A, worst) else math.inf
 
     # Points B carry W if B^T N = M and, with a constant, 1^T N = c for some N.
-    M, c = P[:q, :] / s[:, None], P[q:, :] / (reached.beta or 1.0)
+    M, c = P[:q, :] / s[:, None], P[q:, :] / reached.beta
     if model.gamma > model.cut:
         B = _points_on_flat(A, M, c, s)
         if condition(B) <= limit:
@@ -415,7 +414,7 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     """
     xp, q, P = array_namespace(Y_S), reached.s.shape[0], model.P
     D, taken = carrier(model.C, Y_S), model_svd(Y_S).U
-    s_max, r_Y = number(xp.linalg.svdvals(D)[0]), taken.shape[1]
+    s_max = number(xp.linalg.svdvals(D)[0])
     if reached.beta:
         D, taken, P = _with_constant(D, taken, P, lam_S, reached.beta, model.cut)
     # Rows to spare are made independent, so that nothing is left to rounding.
@@ -424,9 +423,10 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     svd = thin_svd(D, model.cut)
     F = (svd.Vh.mT * larger_root(svd.s, lam_S)) @ svd.U.mT
     if reached.beta:
-        allowed = max(model.cut, explained(D, svd.condition))
+        allowed = explained(D, svd.condition)
         wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
-        _check_constant(wrong, allowed, model.P.shape[1], r_Y, taken.shape[1] == r_Y)
+        if wrong > allowed:
+            raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
     return F[:, :q] / reached.s
 
 
@@ -434,14 +434,17 @@ def _with_constant(D, taken, P, lam_S, beta, cut):
     """D with ``D 1 = h`` added, where ``Phi_S h = 1`` for all inputs; and orthonormal
     bases of the labels and 1, and of the columns of C and h.
     """
+    _check_lam_zero(lam_S)
     xp = array_namespace(D)
     h, ones = _last_axis(P) / beta, xp.ones_like(D[:1, :].mT)
     nu = ones - taken @ (taken.mT @ ones)
     nu = nu - taken @ (taken.mT @ nu)  # once would leave eps of the labels in it
-    free, outside = relative(nu, ones) > cut, relative(h - P @ (P.mT @ h), h)
-    _check_constant_free(lam_S, free, outside, cut)
-    P = P if outside <= cut else xp.concat([P, complement(P, of=h)], axis=1)
-    if not free:  # 1 is a combination of the labels, and D 1 what C makes of it
+    within = P @ (P.mT @ h)
+    if relative(h - within, h) <= cut:
+        h = within  # a combination of the outputs, to the last bit
+    else:
+        P = xp.concat([P, complement(P, of=h)], axis=1)
+    if relative(nu, ones) <= cut:  # 1 is among the labels, and D 1 what C makes of it
         return D, taken, P
     taken = xp.concat([taken, nu / norm(nu)], axis=1)
     nu = nu / norm(nu) ** 2  # nu^T Y_S = 0, nu^T 1 = 1
@@ -456,8 +459,9 @@ def _retrained(X_S, Y_S, lam_S, model, reached, max_condition):
     W, (Phi_S, svd, worst) = model.W, reached.features(X_S)
     if Y_S is None:
         Y_S = labels(Phi_S, W, lam_S, span_tol=1.0)  # what is missing is judged here
-    size = norm(W) or norm(Y_S) / (norm(Phi_S) or 1.0) or 1.0
-    error = norm(svd.solve(Y_S, lam_S) - W) / size - 2 * model.lost
+    # where W is zero, its errors count beside labels over features, if these are not
+    size = norm(W) or norm(Y_S) / (norm(Phi_S) or math.inf) or math.inf
+    error = norm(svd.solve(Y_S, lam_S) - W) / size - model.lost
     lost = svd.rounding(Y_S, lam_S) / size
     rounding = lost / svd.condition
     rounding = rounding * worst / svd.condition  # of large terms that cancel in X T + b
@@ -531,7 +535,7 @@ def _enough_points(m, model, reached):
     r, gamma, cut = model.P.shape[1], model.gamma, model.cut
     fewest = r + 1 if reached.beta and gamma <= cut else max(r, 1)
     m = fewest if m is None else m
-    if m < fewest and m >= r > 0:
+    if r <= m < fewest:
         raise ValueError(
             f"m = {m} points are not enough for W of rank {r}: its component along the "
             f"biases, c, is {gamma:.2g} of W, which counts as zero (cutoff {cut:.2g}), "
@@ -545,39 +549,41 @@ def _enough_points(m, model, reached):
     return m
 
 
-def _check_constant_free(lam_S, free, outside, cut):
-    """Refuse given labels where no formula is known, or W itself fixes the constant."""
+def _check_lam_zero(lam_S):
+    """Refuse given labels with biases where no formula is known."""
     if lam_S:
         raise ValueError(
             f"lam_S = {lam_S:.6g}: with biases and given labels a set is known only "
             "for lam_S = 0; pass lam_S=0, or leave the labels free"
         )
-    if free and outside <= cut:
-        raise ValueError(
-            "the constant feature is itself a combination of the outputs: h, with "
-            f"Phi_S h = 1, lies in the columns of W (a fraction {outside:.2g} is "
-            "outside), and given labels fix it twice; leave the labels free"
-        )
 
 
-def _check_constant(wrong, allowed, r, r_Y, among):
-    """Refuse features whose constant is wrong; `among`: 1 is among the labels."""
-    if wrong <= allowed:
-        return
-    why = (
-        f"Y_S has rank {r_Y} and W has rank {r}: the closed form needs equal ranks; "
-        "project the labels onto the rows of W (Y_S W^+ W), or leave them free"
-    )
-    if among:
+def _why_not(wrong, Y_S, taken, model, beta):
+    """Which case of thm-linear-labels the labels fail, and by how much."""
+    xp, r, r_Y = array_namespace(Y_S), model.P.shape[1], model_svd(Y_S).rank
+    h = _last_axis(model.P) / beta
+    g = thin_svd(model.C, model.cut).solve(h)
+    low, high, mean = (number(f(Y_S @ g)) for f in (xp.min, xp.max, xp.mean))
+    if r_Y != r:
         why = (
-            "The labels contain the constant, 1 = Y_S a, and then W^T W a = W^T h is "
-            "needed (h: Phi_S h = 1 for all inputs); add a point whose label makes 1 "
-            f"independent of them, such as one of label 0 ([I; 0]): {r + 1} points, or "
-            "leave the labels free"
+            f"Y_S has rank {r_Y} and W has rank {r}, so labels Y_S z with W z = 0 must "
+            "sum to zero; project the labels onto the rows of W (Y_S W^+ W)"
         )
-    raise ValueError(
-        "these labels do not allow the constant feature: it would have to be wrong by "
-        f"a fraction {wrong:.3g}. {why}"
+    elif taken.shape[1] == r_Y:
+        why = (
+            "(a) 1 = Y_S a, so each row y needs y . W^+ h = 1 (Phi_S h = 1 for all "
+            f"inputs), not {low:.4g} to {high:.4g}; divide it by that, or add a row "
+            "that makes 1 independent ([I; 0])"
+        )
+    else:
+        why = (
+            f"(c) h = W g up to {relative(model.C @ g - h, h):.2g} (Phi_S h = 1 for "
+            f"all inputs), so the mean row y needs y . W^+ h = 1, not {mean:.16g}; "
+            "divide Y_S by that"
+        )
+    return (
+        f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "
+        f"{why}, or leave the labels free"
     )
 
 
@@ -603,11 +609,10 @@ def _weights_and_biases(layers, name):
         yield layers, None
     elif kind == "Linear":
         bias = layers.bias
-        row = None if bias is None else bias.detach().reshape(1, -1)
-        yield layers.weight.detach().T, row
+        yield layers.weight.detach().T, _as_row(bias if bias is None else bias.detach())
     elif isinstance(layers, tuple) and len(layers) == 2 and _is_row(layers[1]):
         A, bias = layers
-        yield A, bias if bias is None or bias.ndim == 2 else bias.reshape(1, -1)
+        yield A, _as_row(bias)
     elif hasattr(layers, "__iter__") and kind in PLAIN:
         for i, layer in enumerate(layers):  # as forward does: what comes twice, twice
             yield from _weights_and_biases(layer, f"{name} {i}")
@@ -616,6 +621,11 @@ def _weights_and_biases(layers, name):
             f"{name} is {type(layers).__name__}, which is not linear; give matrices, "
             "pairs (A, b) or nn.Linear"
         )
+
+
+def _as_row(bias):
+    """Biases (p,) as a row (1, p); what is no vector as it is."""
+    return bias[None, :] if getattr(bias, "ndim", None) == 1 else bias
 
 
 def _is_row(bias):

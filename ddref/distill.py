@@ -332,7 +332,7 @@ def carrier(W: Array, Y_S: Array, Z: Array | None = None) -> Array:
     svd = model_svd(Y_S)  # predictions of a model have its rank, and its rounding
     Y_pinv = svd.pinv()
     _check_carried(W, Y_S, Y_pinv, svd)
-    D = 0 * (W @ Y_pinv) if Z is None else Z - (Z @ Y_S) @ Y_pinv
+    D = W @ Y_pinv if Z is None else Z - (Z @ Y_S) @ Y_pinv
     for _ in range(3):  # each step takes away what rounding left in the last
         D = D + (W - D @ Y_S) @ Y_pinv
     check_finite(carrier=D)
@@ -361,7 +361,7 @@ def check_span(
         r = minimal_points(W)
         after = " after centring" if centred else ""
         noise = eps_of(W) * condition
-        noisy = svd.rank >= max(r, 1) and 100 * noise > 1.001 * span_tol
+        noisy = svd.rank >= r and 100 * noise > span_tol
         cause = f", or, as rounding costs about {noise:.1g} here, float64, better "
         cause += "conditioned rows, a smaller mean" if centred else "conditioned rows"
         raise ValueError(
@@ -404,7 +404,7 @@ def _beyond_rank_cutoff(
     Warns where it does not. What the cutoff discards also tilts spans computed from W.
     """
     svd = model_svd(W)
-    tilt = 10 * condition * svd.next / number(svd.s[0]) if svd.rank else 0.0
+    tilt = 10 * condition * svd.next / number(svd.s[0])
     allowed = min(allowed + tilt, math.sqrt(eps_of(W)))
     if norm(missed((svd.U * svd.s) @ svd.Vh)) > allowed * norm(W):
         return True
@@ -445,6 +445,6 @@ def _on_branches(t_plus: Array, lam_S: float, signs: Sequence[int]) -> Array:
 
 def _warn_cut_of_carrier(D: Array, svd: ThinSVD, Y_S: Array, W: Array) -> None:
     """Warn when the rank cutoff of D took more than the rounding of D Y_S from W."""
-    lost = norm(D @ Y_S - (svd.U * svd.s) @ (svd.Vh @ Y_S))
-    if lost > 100 * eps_of(W) * norm(D) * norm(Y_S):
-        warn_dropped(lost / (norm(W) or 1.0), W, stacklevel=4)
+    lost = D @ Y_S - (svd.U * svd.s) @ (svd.Vh @ Y_S)
+    if norm(lost) > 100 * eps_of(W) * norm(D) * norm(Y_S):
+        warn_dropped(relative(lost, W), W, stacklevel=4)

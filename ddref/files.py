@@ -2,8 +2,9 @@
 that nothing in it can execute.
 
 It holds the array `header`, a text in JSON, and the arrays `X_S` (m, d), `Y_S` (m, k),
-`mean` (d,), `scale` (d,), `classes` (k,) of a classification, and those of the feature
-map, `map/...`. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
+`mean` (d,), `scale` (d,), `classes` (k,) of a classification, `sources` (m,) where the
+points started from samples, and those of the feature map, `map/...`, where no seed
+draws them again. Ridge regression with `lam_S` on ``phi((X_S - mean) / scale)`` and
 `Y_S`, with an intercept where `fit_intercept` says so, gives the model.
 
 `load` believes nothing: sizes before anything is unpacked, the checksum of every array,
@@ -27,12 +28,17 @@ from .measure import Certificate
 from .npz import load_npz, save_npz, shortened
 from .tables import TableEncoder
 
-MAGIC, FORMAT = "ddref distilled set", 1
+MAGIC, FORMAT = "ddref distilled set", 2  # 2: feature maps by their seed
 ONE_HOT = (
     "column i of Y_S is the score of classes[i]; the class of a row is that of its "
     "largest score"
 )
 TARGETS = "columns of Y_S are the targets"
+INDICATORS = (
+    "column i of Y_S is the score of label i; a row has the labels whose scores are "
+    "above 0.5"
+)
+PRESENT = 0.5  # above it a label is there
 SCALINGS = ("none", "columns", "global")
 HEADER = 1 << 26  # bytes of the header, four a letter
 NOTES = 64  # numbers a certificate may have
@@ -53,14 +59,17 @@ class Saved(NamedTuple):
     feature_map: Any = None  # None: the scaled rows themselves
     image_shape: tuple[int, ...] | None = None
     value_range: tuple[float, float] | None = None  # of the original data
-    task: str = "regression"  # or "classification"
+    task: str = "regression"  # or "classification", "multilabel"
     classes: np.ndarray | None = None  # (k,), the labels as they were given
-    class_names: tuple[str, ...] | None = None  # words for them
+    class_names: tuple[str, ...] | None = None  # words for them, or of the labels
     seed: int | None = None
     certificate: dict[str, float | None] | None = None
     version: str = ""  # of the ddref that wrote the file
     table: dict[str, Any] | None = None  # TableEncoder.describe(): how rows are made
     data_sha256: str | None = None  # digest of the data that the set was made from
+    sources: np.ndarray | None = None  # (m,), rows of that data the points started from
+    source_names: tuple[str, ...] | None = None  # what these are called: files, lines
+    means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
 
     @property
     def X(self) -> np.ndarray:
@@ -77,10 +86,13 @@ class Saved(NamedTuple):
         return model(self)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Classes (n,), or targets (n, k), of new samples: rows (n, d) in the units of
-        the data, or a data frame with the columns that the set was made from.
+        """Classes (n,), targets (n, k), or labels (n, k) of 0 and 1, of new samples:
+        rows (n, d) in the units of the data, or a data frame with the columns that the
+        set was made from.
         """
         scores = self.scores(X)
+        if self.task == "multilabel":
+            return (scores > PRESENT).astype(int)
         return scores if self.classes is None else self.classes[scores.argmax(axis=1)]
 
     def scores(self, X: Any) -> np.ndarray:
@@ -91,7 +103,13 @@ class Saved(NamedTuple):
         return features(self, X) @ W + b
 
 
-def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
+def save(
+    path: str | Path,
+    saved: Saved,
+    *,
+    overwrite: bool = False,
+    map_arrays: bool = False,
+) -> None:
     """Write a distilled set to one `.npz` file, whole or not at all.
 
     Parameters
@@ -102,6 +120,11 @@ def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
         Classes may be an array of objects that are all texts.
     overwrite : bool
         Whether an existing file may be replaced.
+    map_arrays : bool
+        Whether the weights of a feature map that was drawn from a seed are stored, too.
+        Default: where the seed draws every bit again, only the seed and a checksum, by
+        which `load` refuses a map that became another one. With the weights no version
+        of NumPy matters, and the file is larger.
 
     Raises
     ------
@@ -136,7 +159,7 @@ def save(path: str | Path, saved: Saved, *, overwrite: bool = False) -> None:
         raise TypeError(f"saved must be a Saved, got {type(saved).__name__}")
     saved = saved._replace(classes=_texts(saved.classes))
     _check(saved)
-    save_npz(path, _file_arrays(saved))
+    save_npz(path, _file_arrays(saved, map_arrays))
 
 
 def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
@@ -155,7 +178,9 @@ def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
         There is no such file.
     ValueError
         The file is no `.npz`, damaged, not a distilled set, of a newer format, or too
-        large; the message, one line, says which.
+        large, or the seed of its feature map draws other weights here; the message, one
+        line, says which. Where only their last bits are others (another processor
+        rounds in another way), there is a warning.
 
     Examples
     --------
@@ -167,7 +192,7 @@ def load(path: str | Path, *, max_bytes: int = 1 << 30) -> Saved:
     path = Path(path)
     arrays = load_npz(path, max_bytes=max_bytes)
     try:
-        saved = _saved(arrays)
+        saved = _saved(arrays, max_bytes)
         _check(saved)
     except KeyError as error:
         raise ValueError(f"{path}: {shortened(f'{error} is missing')}") from error
@@ -258,6 +283,8 @@ def how_to(saved: Saved) -> str:
         lines.append(
             f"# New rows are treated in the same way: {rows.replace('X_S', 'X')}."
         )
+    if saved.task == "multilabel":
+        lines.append(f"# A row has the labels that it predicts above {PRESENT}.")
     lines.append(
         "# Another alpha, or the classes of Y_S in place of its numbers, train another "
         "model."
@@ -265,7 +292,7 @@ def how_to(saved: Saved) -> str:
     return "\n".join(lines)
 
 
-def digest(X: np.ndarray, y: np.ndarray) -> str:
+def digest(X: Any, y: np.ndarray) -> str:
     """SHA-256 of a data set: dtypes, shapes and values of samples and targets.
 
     >>> import numpy as np
@@ -275,15 +302,29 @@ def digest(X: np.ndarray, y: np.ndarray) -> str:
     return hashlib.sha256((_sha256(X) + _sha256(y)).encode()).hexdigest()
 
 
+def means(X: np.ndarray, y: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    """Mean rows (k, d) of the samples of each class, or (1, d) of all.
+
+    >>> means(np.array([[1.0], [3.0], [7.0]]), np.array([0, 0, 1]), np.arange(2))
+    array([[2.],
+           [7.]])
+    """
+    if classes is None:
+        return X.mean(axis=0, keepdims=True, dtype=np.float64)
+    return np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in classes])
+
+
 # -------------------------------------------------------------------- header and arrays
 
 
-def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
+def _file_arrays(saved: Saved, map_arrays: bool) -> dict[str, np.ndarray]:
     """The arrays of the file, the header before all others."""
     arrays = {name: getattr(saved, name) for name in ("X_S", "Y_S", "mean", "scale")}
     if saved.classes is not None:
         arrays["classes"] = saved.classes
-    described = describe(saved.feature_map, "map", arrays)
+    if saved.sources is not None:
+        arrays["sources"] = saved.sources
+    described = describe(saved.feature_map, "map", arrays, map_arrays=map_arrays)
     from . import __version__
 
     header = {
@@ -291,7 +332,7 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
         "format": FORMAT,
         "ddref": __version__,
         "task": saved.task,
-        "labels": TARGETS if saved.classes is None else ONE_HOT,
+        "labels": _convention(saved),
         "class_names": saved.class_names,
         "lam_S": saved.lam_S,
         "lam": saved.lam,
@@ -306,13 +347,15 @@ def _file_arrays(saved: Saved) -> dict[str, np.ndarray]:
         "table": saved.table,
         "how_to": how_to(saved),
         "data_sha256": saved.data_sha256,
+        "source_names": saved.source_names,
+        "means": None if saved.means is None else saved.means.tolist(),
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
     text = json.dumps(header, indent=1, allow_nan=False)
     return {"header": np.array(text), **arrays}
 
 
-def _saved(arrays: dict[str, np.ndarray]) -> Saved:
+def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
     """A Saved from the arrays, with everything but the values themselves checked."""
     header = _header(arrays.pop("header", None))
     sums = header["sha256"]
@@ -324,13 +367,13 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
     for name, A in arrays.items():
         if _sha256(A) != sums[name]:
             raise ValueError(f"array {name!r} is damaged: its checksum is wrong")
-    feature_map = restore(header["feature_map"], "map", arrays)
+    feature_map = restore(header["feature_map"], "map", arrays, max_bytes=max_bytes)
     names = "lam_S lam fit_intercept scaling task seed certificate".split()
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):
         values[name] = arrays.pop(name)
-    for name in ("image_shape", "value_range", "class_names"):
-        found = header[name]
+    for name in ("image_shape", "value_range", "class_names", "source_names"):
+        found = header.get(name) if name == "source_names" else header[name]
         values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
         **values,
@@ -339,16 +382,33 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
         version=header["ddref"],
         table=header.get("table"),
         data_sha256=header.get("data_sha256"),
+        sources=arrays.pop("sources", None),
+        means=_rows_of_header(header.get("means")),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
-    labels = TARGETS if saved.classes is None else ONE_HOT
-    if (header["dtype"], header["labels"]) != (saved.X_S.dtype.name, labels):
+    said = header["dtype"], header["labels"]
+    if said != (saved.X_S.dtype.name, _convention(saved)):
         raise ValueError(
             "the header is damaged: its dtype or label convention is not that of the "
             "arrays"
         )
     return saved
+
+
+def _convention(saved: Saved) -> str:
+    """What the columns of Y_S are."""
+    if saved.task == "multilabel":
+        return INDICATORS
+    return TARGETS if saved.classes is None else ONE_HOT
+
+
+def _rows_of_header(rows: Any) -> Any:
+    """Rows of numbers as a matrix; what is none is left to the checks."""
+    try:
+        return None if rows is None else np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError):
+        return rows
 
 
 def _header(text: np.ndarray | None) -> dict[str, Any]:
@@ -419,7 +479,9 @@ def _check(saved: Saved) -> None:
     digits = re.fullmatch("[0-9a-f]{64}", str(saved.data_sha256))
     if saved.data_sha256 is not None and not digits:
         raise ValueError("data_sha256 is not a checksum of 64 hexadecimal digits")
+    _check_sources(saved, m)
     _check_certificate(saved.certificate)
+    _check_means(saved, d)
     _check_table(saved.table, d)
     _check_map(saved, d)
 
@@ -485,15 +547,20 @@ def _check_images(saved: Saved, d: int) -> None:
 
 def _check_classes(saved: Saved, k: int) -> None:
     classes, names = saved.classes, saved.class_names
-    tasks = {"classification": True, "regression": False}
+    tasks = {"classification": True, "regression": False, "multilabel": False}
     if tasks.get(saved.task) != (classes is not None):
         raise ValueError(
             f"task = {saved.task!r} must be 'classification', with classes, or "
-            "'regression', without"
+            "'regression' or 'multilabel', without"
         )
-    if classes is None:
+    if saved.task == "regression":
         if names is not None:
             raise ValueError("class_names without classes")
+        return
+    words = isinstance(names, tuple) and len(names) == k
+    if not words or not all(isinstance(name, str) for name in names or ()):
+        raise ValueError(f"class_names must be {k} texts, one for each class or label")
+    if classes is None:
         return
     array = isinstance(classes, np.ndarray) and classes.shape == (k,)
     finite = array and (classes.dtype.kind != "f" or np.isfinite(classes).all())
@@ -503,9 +570,25 @@ def _check_classes(saved: Saved, k: int) -> None:
         )
     if len(set(classes.tolist())) != k:
         raise ValueError(f"classes are not {k} different values")
-    words = isinstance(names, tuple) and len(names) == k
-    if not words or not all(isinstance(name, str) for name in names or ()):
-        raise ValueError(f"class_names must be {k} texts, one for each class")
+
+
+def _check_means(saved: Saved, d: int) -> None:
+    if saved.means is None:
+        return
+    rows, _ = _matrix_shape(saved.means, "means", (np.float64,))
+    wanted = 1 if saved.classes is None else len(saved.classes)
+    if saved.means.shape != (wanted, d):
+        raise ValueError(f"means have {rows} rows of numbers, not {wanted} of {d}")
+
+
+def _check_sources(saved: Saved, m: int) -> None:
+    rows, names = saved.sources, saved.source_names
+    array = isinstance(rows, np.ndarray) and rows.shape == (m,)
+    if rows is not None and not (array and rows.dtype == np.int64 and rows.min() >= 0):
+        raise ValueError(f"sources must be {m} numbers of samples in int64, from 0")
+    texts = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+    if names is not None and (rows is None or not texts or len(names) != m):
+        raise ValueError(f"source_names must be {m} texts, beside sources")
 
 
 def _check_certificate(certificate: Any) -> None:
@@ -578,7 +661,9 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
 # ------------------------------------------------------------------------- small parts
 
 
-def _sha256(A: np.ndarray) -> str:
+def _sha256(A: Any) -> str:
+    if hasattr(A, "sha256"):  # of rows of a file, found as they were read
+        return A.sha256
     found = hashlib.sha256(f"{A.dtype.str} {A.shape} ".encode())
     found.update(np.ascontiguousarray(A).data.cast("B") if A.size else b"")
     return found.hexdigest()

@@ -28,20 +28,20 @@ NASTY = [
 
 
 def originals(folder):
-    """Files of each kind: classes and pictures, a network and numbers, random features in float32."""
+    """Files of each kind: classes and pictures, a network and numbers, random features by their seed in float32."""
     rng = np.random.default_rng(0)
     certificate = {"relative_error": 1e-15, "condition": 3.0, "samples": 30, "distance": 0.1, "lower_bound": 0.1}
     common = {"lam_S": 0.1, "lam": 1.0, "seed": 3, "certificate": certificate, "version": "0.2.0"}
     X, d = rng.normal(size=(4, 6)), 6
     two = {"task": "classification", "classes": np.array(["cat", "dog"]), "class_names": ("cat", "dog")}
     one = files.Saved(X, rng.normal(size=(4, 2)), fit_intercept=True, mean=np.full(d, 0.5), scale=np.full(d, 2.0),
-                      scaling="global", image_shape=(2, 3), value_range=(0.0, 1.0), data_sha256="0" * 64, **two, **common)  # fmt: skip
+                      scaling="global", image_shape=(2, 3), value_range=(0.0, 1.0), data_sha256="0" * 64, sources=np.arange(4), source_names=tuple("abcd"), **two, **common)  # fmt: skip
     plain = {"fit_intercept": False, "mean": np.zeros(d), "scale": np.ones(d), **common}
     network = files.Saved(X, rng.normal(size=(4, 1)), feature_map=maps.leaky_relu_network([d, d, d], seed=0), **plain)
     X_32, Y_32 = X.astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
     fourier = files.Saved(X_32, Y_32, feature_map=maps.fourier.orthogonal_features(d, d, 2.0, seed=0), **plain)
     for name, saved in (("pictures", one), ("network", network), ("fourier", fourier)):
-        files.save(folder / f"{name}.npz", saved, overwrite=True)
+        files.save(folder / f"{name}.npz", saved, overwrite=True, map_arrays=name == "network")
     return [folder / f"{name}.npz" for name in ("pictures", "network", "fourier")]
 
 
@@ -111,6 +111,8 @@ def changed_content(rng, path, out):
         while isinstance(inside, list) and inside:
             inside = inside[rng.integers(len(inside))]
         inside = inside if isinstance(inside, dict) else header
+        if "arguments" in inside and rng.random() < 0.5:
+            inside = inside["arguments"]
         key = sorted(inside)[rng.integers(len(inside))]
         if rng.random() < 0.2:
             del inside[key]

@@ -1,5 +1,6 @@
 """ddref.deep_linear: every set is refitted from its inputs by an oracle; nothing nearer exists; refusals by name."""
 
+import re
 import warnings
 
 import numpy as np
@@ -227,6 +228,17 @@ def test_no_exact_inputs_are_nearer(rng, m, case):
     assert searched > distance * (1 - 1e-6) - 1e-9
 
 
+@pytest.mark.parametrize("m", [K + 1, K + 3, D + 2])
+def test_without_a_component_along_the_biases_the_mean_stays_and_differences_are_truncated(rng, m):
+    T, b = network(rng, D, P)
+    W, near = without_constant(trained(rng, T, b, K), T, b), rng.normal(size=(m, D))
+    R, mean = np.linalg.qr(np.linalg.pinv(T).T @ W)[0], near.mean(0)
+    U, s, Vh = np.linalg.svd((near - mean) @ (np.eye(D) - R @ R.T), full_matrices=False)
+    s[m - 1 - K :] = 0
+    closed = mean + (near - mean) @ R @ R.T + (U * s) @ Vh
+    assert error(deep_linear.points(W, T, b, near=near).X_S, closed) < tolerance(100, "float64")
+
+
 @pytest.mark.parametrize("m", [K, K + 2, D, D + 1, D + 7])
 @pytest.mark.parametrize("biases", [False, True], ids=["no biases", "biases"])
 def test_nearest_inputs_are_exact_for_every_lam(nx, rng, m, biases):
@@ -298,24 +310,50 @@ def test_with_biases_labels_that_leave_the_constant_free_are_exact(nx, rng, labe
     assert_exact(found, W, T, b)
 
 
-@pytest.mark.parametrize("Y_S", [np.eye(K), np.eye(K)[[0, 1, 2, 0]], np.eye(K)[[0, 1, 2] * 4]], ids=len)
-def test_with_biases_one_hot_labels_fail_and_the_condition_says_why(rng, Y_S):
-    """1 = Y_S a, a = 1: then W^T W a = W^T h is necessary, whatever the number of points."""
+def constant(T, b):
+    """The vector h in the row space of T and b with ``(X T + b) h = 1`` for all X."""
+    return np.linalg.pinv(np.concatenate([T, b]), rcond=1e-10)[:, -1:]
+
+
+ONE_HOT = [np.eye(K), np.eye(K)[[0, 1, 2, 0]], np.eye(K)[[0, 1, 2] * 4]]
+
+
+@pytest.mark.parametrize("Y_S", ONE_HOT, ids=len)
+def test_with_biases_labels_among_which_is_1_must_lie_on_a_hyperplane(rng, Y_S):
+    """1 = Y_S a: exact if and only if each label row has y . W^+ h = 1, whatever the number of points."""
     T, b = network(rng, D, P, 2)
-    W = trained(rng, T, b, K)
-    with pytest.raises(
-        ValueError, match=r"wrong by a fraction .* 1 = Y_S a, .* W\^T W a = W\^T h .* \(\[I; 0\]\): 4 points"
-    ):
+    W = trained(rng, T, b, K)  # on random targets
+    a = np.linalg.pinv(W) @ constant(T, b)
+    needed = rf"\(a\) 1 = Y_S a, .* not {re.escape(f'{a.min():.4g}')} to {re.escape(f'{a.max():.4g}')}; divide it"
+    with pytest.raises(ValueError, match=rf"constant feature wrong by a fraction .*{needed} .*\(\[I; 0\]\)"):
         deep_linear.points(W, T, b, Y_S=Y_S)
-    u, beta, *_ = parts(W, T, b)
-    h = u.T / beta  # features times h are 1
-    assert np.allclose(features(rng.normal(size=(4, D)), T, b) @ h, 1)
-    a = np.linalg.solve(W.T @ W, W.T @ h)
-    scaled = Y_S @ np.diag(
-        1 / a.ravel()
-    )  # 1 = scaled a: now the condition holds, and the same number of points will do
-    found = deep_linear.points(W, T, b, Y_S=scaled)
-    assert_exact(found, W, T, b)
+    scaled = Y_S / (Y_S @ a)  # as the message says: one-hot up to a factor a class, and as many points
+    assert_exact(deep_linear.points(W, T, b, Y_S=scaled), W, T, b)
+    with pytest.raises(ValueError, match=r"\(a\) 1 = Y_S a"):
+        deep_linear.points(W, T, b, Y_S=scaled * [1, 1, 1 + 1e-6])
+
+
+@pytest.mark.parametrize("Y_S", ONE_HOT, ids=len)
+def test_a_model_trained_without_regularisation_on_rows_that_sum_to_one_takes_one_hot_labels(rng, Y_S):
+    T, b = network(rng, D, P, 2)
+    Phi = features(rng.normal(size=(60, D)), T, b)
+    soft = rng.random((60, K))
+    for targets in (np.eye(K)[rng.integers(0, K, 60)], soft / soft.sum(1, keepdims=True)):
+        W = np.linalg.pinv(Phi, rcond=1e-10) @ targets
+        assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+
+
+def test_the_bias_row_is_the_sum_of_the_residuals_over_lambda(rng):
+    """c = h^T W = 1^T (Y - Phi W) / lam; an intercept that is not penalised makes both zero."""
+    T, b = network(rng, D, P, 2)
+    Phi, Y, h = features(rng.normal(size=(60, D)), T, b), rng.normal(size=(60, K)), constant(T, b)
+    for lam in (0.1, 10.0):
+        W = np.linalg.solve(Phi.T @ Phi + lam * np.eye(P), Phi.T @ Y)
+        assert error((Y - Phi @ W).sum(0) / lam, (h.T @ W)[0]) < 1e-10
+    centred = Phi - Phi.mean(0)
+    W = np.linalg.solve(centred.T @ centred + np.eye(P), centred.T @ Y)
+    assert np.linalg.norm(h.T @ W) < 1e-12 * np.linalg.norm(h) * np.linalg.norm(W)
+    assert len(deep_linear.points(W, T, b).X_S) == K + 1
 
 
 def test_labels_of_an_exact_set_may_be_given_back(rng):
@@ -330,11 +368,14 @@ def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
     T, b = network(rng, D, P)
     W = trained(rng, T, b, K)
     W[:, 2] = W[:, 0] - W[:, 1]
-    with pytest.raises(
-        ValueError, match=r"Y_S has rank 3 and W has rank 2: the closed form needs equal ranks; project"
-    ):
+    with pytest.raises(ValueError, match="Y_S has rank 3 and W has rank 2, so labels Y_S z with W z = 0 must sum to"):
         deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
     Y_S = LABELS["[I; 0]"] @ np.linalg.pinv(W) @ W  # the way out that the message names
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
+    residual = np.array([[1.0, 1, -1, -1, 0]]).T  # W z = 0 for z = (1, -1, -1), and the labels Y_S z sum to zero
+    Y_S = np.concatenate([np.eye(2), np.eye(2), [[0, 0]]])
+    Y_S = np.concatenate([Y_S, Y_S @ [[1], [-1]]], axis=1) + residual @ [[1, -1, -1]]
+    assert np.linalg.matrix_rank(Y_S) == 3
     assert_exact(deep_linear.points(W, T, b, Y_S=Y_S), W, T, b)
     with pytest.raises(
         ValueError, match=r"the labels cannot carry W: a fraction 0\.\d+ of it is lost in W Y_S\^\+ Y_S"
@@ -342,15 +383,38 @@ def test_given_labels_of_another_rank_are_refused_with_both_ranks(rng):
         deep_linear.points(trained(rng, T, b, K), T, b, Y_S=LABELS["[I; 0]"] * [1, 1, 0])
 
 
-def test_given_labels_are_refused_where_the_constant_is_an_output(rng):
+@pytest.mark.parametrize("labels", LABELS)
+def test_where_the_constant_is_an_output_the_mean_label_must_lie_on_the_hyperplane(rng, labels):
     T, b = network(rng, D, P)
-    W = trained(rng, T, b, K)
-    W[:, 0] = parts(W, T, b)[0]
-    with pytest.raises(
-        ValueError, match=r"the constant feature is itself a combination of the outputs: .*columns of W"
-    ):
-        deep_linear.points(W, T, b, Y_S=LABELS["[I; 0]"])
+    W, g = trained(rng, T, b, K), np.array([[1.0], [-1.0], [0.5]])
+    W[:, :1] += constant(T, b) - W @ g  # h = W g, as g_1 = 1
+    Y_S = LABELS[labels]
+    mean = (Y_S @ g).mean()
+    needed = r"\(c\) h = W g up to \S+e-1\d .* the mean row y needs y . W\^\+ h = 1, not .*; divide Y_S"
+    with pytest.raises(ValueError, match=rf"wrong by a fraction .*{needed}") as refused:
+        deep_linear.points(W, T, b, Y_S=Y_S)
+    assert float(re.search(r"not (\S+);", str(refused.value))[1]) == pytest.approx(mean, rel=1e-12)
+    assert_exact(deep_linear.points(W, T, b, Y_S=Y_S / mean), W, T, b)
     assert_exact(deep_linear.points(W, T, b), W, T, b)
+    aside = trained(rng, T, b, 1)
+    aside *= np.linalg.norm(constant(T, b)) / np.linalg.norm(aside)
+    with pytest.raises(ValueError, match=r"\(c\) h = W g up to \d(\.\d)?e-09 "):  # an output, as far as float64 can tell
+        deep_linear.points(W + 1e-8 * aside, T, b, Y_S=Y_S)
+    assert_exact(deep_linear.points(W + 1e-5 * aside, T, b, Y_S=Y_S), W + 1e-5 * aside, T, b)  # case (b)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, D + 3])
+def test_a_bottleneck_with_biases_is_no_obstacle(rng, m):
+    """T of rank 4 for 8 inputs; only b outside its row space matters."""
+    T, b = rng.normal(size=(D, 4)) @ rng.normal(size=(4, P)), rng.normal(size=(1, P))
+    W, near = trained(rng, T, b, 2), rng.normal(size=(m, D))
+    ignored = np.linalg.svd(T)[0][:, 4:]
+    found = deep_linear.points(W, T, b, near=near)
+    assert_exact(found, W, T, b)
+    assert error(found.X_S @ ignored, near @ ignored) < 1e-12
+    assert_exact(deep_linear.points(W, T, b, m=m), W, T, b)
+    given = np.eye(m)[:, :2] if m > 2 else np.eye(2) / (np.linalg.pinv(W) @ constant(T, b)).T
+    assert_exact(deep_linear.points(W, T, b, Y_S=given), W, T, b)
 
 
 def test_given_labels_with_biases_are_for_lam_zero_only(rng):
@@ -585,17 +649,241 @@ def test_clothes_through_a_linear_network_stay_recognisable_and_exact():
 
 
 def test_the_two_hypotheses_of_the_published_theorem_exclude_each_other(rng):
-    """Chen, Huang and Weng, Thm 5.3(2), samples as columns: where H has full rank p, its last block has rank d < p."""
+    """Chen, Huang and Weng, Thm 5.3(2), samples as columns: where H has full rank p, its last block has the rank of
+    the first layer, d or less, which is below p."""
     full = 0
     for d, p, k in [(2, 3, 1), (3, 7, 2), (5, 6, 4), (4, 9, 4), (8, 20, 3)]:
         for depth in (1, 2, 3):
             widths = [d, *[p] * depth]
             layers = [rng.normal(size=(out, into)) for into, out in zip(widths, widths[1:], strict=False)]
+            rank = d - 1 if d > k else d
+            layers[0] = layers[0] @ np.diag([1.0] * rank + [0.0] * (d - rank))
             product = np.linalg.multi_dot(layers[::-1]) if depth > 1 else layers[0]
             for W in (rng.normal(size=(k, p)), rng.normal(size=(k, d)) @ np.linalg.pinv(product)):
                 H = np.hstack([product @ np.linalg.pinv(layers[0]), np.linalg.pinv(W) @ W - np.eye(p)])
                 if np.linalg.matrix_rank(H, tol=1e-9) == p:
                     full += 1
                     V_H = np.linalg.svd(H)[2].T
-                    assert np.linalg.matrix_rank(V_H[p:, p:], tol=1e-9) == d
+                    assert np.linalg.matrix_rank(V_H[p:, p:], tol=1e-9) == rank
     assert full >= 15
+
+
+# -- thresholds, from both sides of each
+
+EPS = 2.0**-52
+
+
+def words(call):
+    """The warnings of a call; each has to point at this file, where the call is."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    assert all(one.filename == __file__ for one in said)
+    return [str(one.message) for one in said]
+
+
+def test_biases_beyond_the_row_space_by_a_hundred_cutoffs_are_a_constant():
+    T = np.array([[1.0, 0.0]])  # cutoff: 2 eps
+    for size, beta in ((0.0, 0.0), (198, 0.0), (200, 0.0), (202, 202 * EPS), (1e5, 1e5 * EPS)):
+        assert deep_linear._reached_space(T, np.array([[1.0, size * EPS]])).beta == beta
+    assert deep_linear._reached_space(T, None).beta == 0.0
+
+
+def test_features_are_as_ill_conditioned_as_the_terms_that_cancel_in_them():
+    T, b = np.diag([2.0, 1.0]), np.array([[-4.0, 0.0]])
+    X = np.array([[2.0, 1.0], [3.0, 0.0]])  # features [0, 1] and [2, 0]
+    Phi, svd, worst = deep_linear._reached_space(T, b).features(X)
+    reach = np.linalg.norm(X) * np.linalg.norm(T) + np.sqrt(2) * 4
+    assert svd.condition == pytest.approx(2, rel=1e-12) and worst == pytest.approx(reach, rel=1e-12)
+    Phi, svd, worst = deep_linear._reached_space(T, None).features(X)
+    assert worst == pytest.approx(np.linalg.norm(X) * np.linalg.norm(T) / svd.s[-1], rel=1e-12)
+    assert deep_linear._reached_space(T, None).features(0 * X)[2] == 1.0
+
+
+def test_features_that_overflow_are_refused_by_name():
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="the features overflows float64"):
+        deep_linear.points(np.eye(2)[:, :1], 1e200 * np.eye(2), near=1e200 * np.eye(2))
+
+
+@pytest.mark.parametrize(
+    "T, b, size, limit",
+    [
+        (np.eye(2), None, 2.0, 1e6),
+        (np.diag([1.0, 2.0**-20]), None, 2.0, 100 * 2.0**20),
+        (np.diag([1.0, 2.0**-45]), None, 2.0, 0.01 / EPS),
+        (np.eye(3)[:2], np.array([[0.0, 0.0, 2.0**20]]), 1.0, 100 * 2.0**20),
+        (np.eye(3)[:2], np.array([[0.0, 0.0, 2.0**-20]]), 4.0, 400 * 2.0**20),
+        (np.eye(3)[:2], np.array([[0.0, 0.0, 1.0]]), 4.0, 1e6),
+    ],
+)
+def test_what_the_map_makes_of_any_points_is_not_held_against_them(T, b, size, limit):
+    reached = deep_linear._reached_space(T, b)
+    assert deep_linear._limit_near(size, reached, None) == limit
+    assert deep_linear._limit_near(size, reached, 5e6) == 5e6
+
+
+def test_the_limit_given_for_the_condition_number_is_met_exactly(rng):
+    T, b = network(rng, D, P)
+    W, near = trained(rng, T, b, K), rng.normal(size=(1, D)) + 0.01 * rng.normal(size=(K, D))
+    for biases in (b, None):
+        model = W if biases is not None else without_constant(W, T, b)
+        best = deep_linear.points(model, T, biases, near=near)
+        same = deep_linear.points(model, T, biases, near=near, max_condition=best.condition)
+        assert np.array_equal(same.X_S, best.X_S)
+        less = deep_linear.points(model, T, biases, near=near, max_condition=best.condition * 0.9)
+        assert less.condition <= best.condition * 0.9 and error(less.X_S, best.X_S) > 1e-6
+        assert error(less.X_S, near) > error(best.X_S, near)
+
+
+def test_points_have_the_size_of_the_map_or_of_its_biases():
+    W, T = np.eye(3)[:, :1], np.diag([3.0, 0.5, 0.5])
+    for b, size in ((None, 3.0), ([[1e3, 0.0, 0.0]], 1e3), ([[0.3, 0.0, 0.0]], 3.0)):
+        b = None if b is None else np.array(b)
+        for m in (1, 3):
+            found = deep_linear.points(W, T, b, m=m)
+            assert np.allclose(np.linalg.svd(features(found.X_S, T, b))[1], size, rtol=1e-12, atol=0)
+        contrasts = features(deep_linear.points(W, T, b, m=5).X_S, T, b) - (0 if b is None else 2 * b)
+        assert np.linalg.norm(contrasts) > size  # more points than dimensions: around the biases
+
+
+def test_a_model_of_zeros_leaves_inputs_as_they_are_zeros_too():
+    W, T = np.zeros((3, 2)), np.eye(3)
+    for near in (np.zeros((2, 3)), np.eye(3)[:2]):
+        found = deep_linear.points(W, T, near=near)
+        assert np.array_equal(found.X_S, near) and found.X_S is not near and not np.any(found.Y_S)
+        assert found.condition == 1.0
+    for b in (None, np.ones((1, 3)), np.ones(3)):
+        assert len(deep_linear.points(W, T, b).X_S) == 1
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_given_labels_of_any_size_train_zeros(size):
+    """Without biases by features of zero, with them by equal inputs: the labels add up to zero."""
+    Y_S = size * np.array([[0.3, 1.0], [0.1, -2.0], [-0.4, 1.0]])
+    none = deep_linear.points(np.zeros((3, 2)), np.eye(3)[:2], Y_S=Y_S)
+    assert not np.any(none.X_S)
+    assert not np.any(deep_linear.points(np.zeros((3, 2)), np.eye(3)[:2], Y_S=0 * Y_S).X_S)
+    T, b = np.eye(3)[:2], np.array([[0.5, 0.5, 1.0]])
+    found = deep_linear.points(np.zeros((3, 2)), T, b, Y_S=Y_S)
+    W_S = np.linalg.lstsq(features(found.X_S, T, b), Y_S, rcond=1e-10)[0]
+    assert np.abs(W_S).max() < 1e-13 * size
+
+
+@pytest.mark.parametrize("size", [0.5, 1.0, 2.0])
+def test_inputs_of_any_size_are_stayed_close_to(size):
+    found = deep_linear.points(np.eye(2)[:, :1], np.eye(2), near=np.array([[size, 0.0]]))
+    assert np.array_equal(found.X_S, [[size, 0.0]])
+
+
+def test_part_of_w_that_is_dropped_may_be_missing_near_given_inputs():
+    W, T = np.diag([1.0, 1e-3, 0.0])[:, :2], np.eye(3)[:2]
+    (said,) = words(lambda: deep_linear.points(W, T, near=np.ones((1, 2)), rtol=0.01))
+    assert "drops a fraction 0.001 of W" in said
+
+
+def test_a_model_may_lie_outside_the_row_space_by_its_cutoff_or_by_what_rounding_explains():
+    T = np.array([[1.0, 0.0]])
+    for outside in (0.9e-10, 1e-10):  # the cutoff of a model
+        assert len(deep_linear.points(np.array([[1.0], [outside]]), T).X_S) == 1
+    T_ill = np.diag([1.0, 1e-5, 1.0])[:2]  # a hundred eps times 1e5
+    assert len(deep_linear.points(np.array([[1.0], [0.0], [2.1e-9]]), T_ill).X_S) == 1
+    for W, map_ in (([[1.0], [1.1e-10]], T), ([[1.0], [0.0], [2.4e-9]], T_ill)):
+        with pytest.raises(ValueError, match="lies outside the row space of T"):
+            deep_linear.points(np.array(W), map_)
+
+
+def test_a_constant_component_counts_above_the_cutoff(rng):
+    """gamma, the length of the part of the columns of W along the biases, may be a cutoff to the last bit."""
+    T, b = np.eye(3)[:2], np.array([[0.0, 0.0, 1.0]])
+    W = np.array([[0.6], [0.0], [0.8]])
+    model = deep_linear._coordinates(W, deep_linear._reached_space(T, b), None)
+    gamma = model.gamma
+    assert gamma == pytest.approx(0.8, rel=1e-12)
+    below, above = np.nextafter(gamma, 0), np.nextafter(gamma, 1)
+    assert len(deep_linear.points(W, T, b, rtol=below).X_S) == 1
+    for cut in (gamma, above):
+        assert len(deep_linear.points(W, T, b, rtol=cut).X_S) == 2
+        with pytest.raises(ValueError, match="counts as zero .*use 2"):
+            deep_linear.points(W, T, b, m=1, rtol=cut)
+    near = rng.normal(size=(2, 2))
+    flat, same, zero = (deep_linear.points(W, T, b, near=near, rtol=cut).X_S for cut in (below, gamma, above))
+    assert np.array_equal(same, zero) and error(flat, zero) > 1e-3
+
+
+def reaching(c):
+    """A map with constant feature 1, and a model that one point carries at 1 / c, two at 1."""
+    return np.array([[1.0], [c]]), np.eye(2)[:1], np.array([[0.0, 1.0]])
+
+
+def test_points_a_hundred_times_as_far_as_one_more_are_worth_a_word():
+    assert words(lambda: deep_linear.points(*reaching(1 / 99))) == []
+    (said,) = words(lambda: deep_linear.points(*reaching(1 / 101)))
+    assert said == (
+        "c, the component of W along the biases, is only 0.0099 of W: with m = 1 points the inputs reach a norm of "
+        "1e+02, with one more they need 1; pass m=2"
+    )
+    (said,) = words(lambda: deep_linear.points(*reaching(1e-4), near=np.array([[5.0]])))
+    assert "reach a norm of 1e+04, with one more they need 5;" in said
+    assert words(lambda: deep_linear.points(*reaching(1e-4), near=np.array([[200.0]]))) == []
+    # more points than the rank are never far out, however large the constant
+    T, b = np.eye(3)[:2], np.array([[0.0, 0.0, 1e4]])
+    for m in (2, 3, 4):
+        assert words(lambda m=m: deep_linear.points(np.ones((3, 1)), T, b, m=m)) == []
+
+
+def test_one_and_two_points_far_out_keep_their_digits(rng):
+    """The nearest points lie at 1e5 times the distance of those they are near to."""
+    for m in (1, 2):
+        T, b = np.eye(5)[:4], np.eye(5)[4:]
+        W = rng.normal(size=(5, m))
+        W[4] *= 1e-5
+        near = rng.normal(size=(m, 4))
+        with pytest.warns(UserWarning, match="only .* of W"):
+            found = deep_linear.points(W, T, b, near=near)
+        assert error(refit(features(found.X_S, T, b), found.Y_S, 0.0)[0], W) < 1e-10
+
+
+def test_warnings_of_points_point_at_the_call():
+    W, T = np.diag([1.0, 1e-3, 0.0])[:, :2], np.eye(3)[:2]
+    assert len(words(lambda: deep_linear.points(W, T, rtol=0.01))) == 1
+
+
+@pytest.mark.parametrize("m", [3, 5, 8, 11])
+def test_with_given_labels_points_to_spare_are_independent(rng, m):
+    T, b = network(rng, D, P)
+    W = trained(rng, T, b, K)
+    for biases, model in ((None, without_constant(W, T, b)), (b, W)):
+        Y_S = rng.normal(size=(m + (biases is not None), K))
+        found = deep_linear.points(model, T, biases, Y_S=Y_S)
+        dims = min(len(Y_S), D + (biases is not None))
+        assert np.linalg.matrix_rank(features(found.X_S, T, biases), tol=1e-6) == dims
+
+
+def test_a_constant_may_be_wrong_by_what_rounding_explains():
+    """One point, x = 0, has the feature 1 alone: its label is W."""
+    W, T, b = np.array([[0.0], [1.0]]), np.eye(2)[:1], np.array([[0.0, 1.0]])
+
+    def label(y):
+        try:
+            deep_linear.points(W, T, b, Y_S=np.array([[y]]))
+        except ValueError as refused:
+            return str(refused)
+        return ""
+
+    assert label(1.0) == ""
+    assert "constant feature wrong" not in label(1 + 100 * EPS)
+    assert "make the constant feature wrong by a fraction 2.26e-14" in label(1 + 102 * EPS)
+    assert "make the constant feature wrong by a fraction 0.5" in label(1.5)
+
+
+def test_layers_may_be_pairs_or_tuples_of_matrices(rng):
+    A, B, c = rng.normal(size=(2, 3)), rng.normal(size=(3, 3)), rng.normal(size=3)
+    for layers in ((A, B), [A, B], ((A, None), B), [(A, None), (B, None)]):
+        T, b = deep_linear.product(layers)
+        assert error(T, A @ B) < 1e-15 and b is None
+    for bias in (c, c[None, :]):
+        for layers in ([(A, bias)], (A, bias)):
+            T, b = deep_linear.product(layers)
+            assert np.array_equal(T, A) and np.array_equal(b, c[None, :])
+    T, b = deep_linear.product((A[:, :2], A[:, :2], A))  # three matrices are no pair
+    assert b is None and error(T, A[:, :2] @ A[:, :2] @ A) < 1e-14

@@ -379,3 +379,128 @@ def test_what_rows_miss_is_told_with_its_cause_only_where_rounding_is_one():
     rows = np.array([[1.0, 1.0, 1e-3], [1.0, -1.0, 1e-3]])
     with pytest.raises(ValueError, match="rounding costs about .* here, float64, better conditioned rows$"):
         distill.labels(rows, W, span_tol=0.0)
+
+
+# ------------------------------------------------------ thresholds, from both sides of each
+
+EPS = 2.0**-52
+
+
+def words(call):
+    """The warnings of a call; each has to point at this file, where the call is."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    assert all(one.filename == __file__ for one in said)
+    return [str(one.message) for one in said]
+
+
+def test_labels_that_lose_as_much_of_w_as_rounding_explains_are_taken_and_more_is_refused():
+    W, Y_S = np.array([[1.0, 100 * EPS]]), np.array([[1.0, 0.0]])
+    assert words(lambda: distill.carrier(W, Y_S)) == []
+    with pytest.raises(ValueError, match="a fraction 2.24e-14 of it is lost"):
+        distill.carrier(W + [[0, EPS]], Y_S)
+
+
+def test_what_the_cutoff_of_w_takes_may_tilt_the_span_by_ten_times_as_much():
+    """The first column of W is missed by `tilt`, the second, 5e-11, is below the rank cutoff of W."""
+    W, rows = np.diag([1.0, 5e-11]), np.array([[1.0, 0.0]])
+    for tilt in (0.0, 4.9e-10):
+        (said,) = words(lambda tilt=tilt: distill.labels(rows + [[0.0, tilt]], W))
+        assert "below its rank cutoff, is lost" in said
+    with pytest.raises(ValueError, match="miss a fraction"):
+        distill.labels(rows + [[0.0, 5.2e-10]], W)
+
+
+@pytest.mark.parametrize("missed, taken", [(2.0**-26, True), (2.0**-26 * 1.01, False)])
+def test_never_more_than_the_root_of_eps_is_missed(missed, taken):
+    W = np.array([[1.0, 0, 0], [0, missed, 0], [0, 0, 5e-11]])
+    rows = np.array([[1.0, 0, 0], [0, 0, 2.0**-7]])  # of condition 128: ten times 128 * 5e-11 is more
+    if taken:
+        assert len(words(lambda: distill.labels(rows, W))) == 1
+    else:
+        with pytest.raises(ValueError, match="miss a fraction"):
+            distill.labels(rows, W)
+
+
+def test_warnings_of_labels_carriers_and_features_point_at_the_call():
+    W = np.diag([1.0, 3e-12])
+    assert len(words(lambda: distill.labels(np.eye(2)[:1], W))) == 1
+    assert len(words(lambda: distill.carrier(W, np.eye(2)[:1]))) == 1
+    assert len(words(lambda: distill.features(W, np.eye(2)))) == 1
+    assert len(words(lambda: distill.features(np.diag([2.0, 1.0]), np.eye(2), 0.01, signs=[1, -1]))) == 1
+
+
+@pytest.mark.parametrize("small, word", [(0.0, 0), (198, 0), (200, 0), (202, 1)])
+def test_a_cut_of_the_carrier_is_told_from_a_hundred_roundings_of_its_product_on(small, word):
+    W = np.diag([1.0, small * EPS, 0.0, 0.0])  # ||D|| ||Y_S|| = 2
+    assert len(words(lambda: distill.features(W, np.eye(4)))) == word
+
+
+def test_a_free_part_that_outweighs_w_cuts_nothing_and_is_no_cause_for_a_word(rng):
+    W, Y_S = conditioned(rng, 9, 3, 4), rng.normal(size=(7, 3))
+    assert words(lambda: distill.features(W, Y_S, Z=1e5 * rng.normal(size=(9, 7)))) == []
+
+
+def test_a_span_without_any_gap_is_exact_at_a_tolerance_of_zero():
+    W = np.array([[1.0], [0.0]])
+    assert words(lambda: distill.labels(np.eye(2), W, span_tol=0.0)) == []
+
+
+def test_rows_are_judged_at_the_condition_number_that_is_given():
+    svd, W = arrays.thin_svd(np.array([[1.0, 0.0]])), np.array([[1.0], [1e-9]])
+    distill.check_span(svd, W, condition=1e6)
+    for condition in (None, 1.0, 1e4):
+        with pytest.raises(ValueError, match="miss a fraction 1e-09 of W"):
+            distill.check_span(svd, W, condition=condition)
+
+
+def test_rounding_is_called_a_cause_where_there_are_rows_enough_and_it_passes_the_tolerance():
+    W, row = np.array([[1.0], [1.0], [0.0]]), np.array([[1.0, 0.0, 0.0]])
+
+    def end(rows, W, **how):
+        with pytest.raises(ValueError, match="use at least") as refused:
+            distill.check_span(arrays.thin_svd(rows), W, **how)
+        return str(refused.value).split("use at least ")[1]
+
+    assert end(row, W) == "1 rows that span the columns of W"  # the default is what rounding explains
+    assert end(row, W, span_tol=101 * EPS) == "1 rows that span the columns of W"
+    noisy = "1 rows that span the columns of W, or, as rounding costs about 2e-16 here, float64, better conditioned rows"
+    assert end(row, W, span_tol=99 * EPS) == noisy
+    assert end(row, np.eye(3)[:, :2], span_tol=0.0) == "2 rows that span the columns of W"  # one row cannot
+    after = "2 rows that span the columns of W after centring"
+    assert end(row, W, centred=True) == after
+    assert end(row, W, span_tol=0.0, centred=True).startswith(after + ", or")
+    assert end(row, W, span_tol=0.0, centred=True).endswith("better conditioned rows, a smaller mean")
+
+
+def test_carriers_and_features_that_overflow_are_refused_by_name():
+    with np.errstate(all="ignore"):
+        with pytest.raises(ValueError, match="the features overflows float64"):
+            distill.features(np.array([[1e-309]]), np.array([[1.0]]))
+        with pytest.raises(ValueError, match="the carrier overflows float64"):
+            distill.carrier(np.array([[1e200]]), np.array([[1e-200]]))
+
+
+def test_above_the_bound_z_has_to_be_scaled_as_well_where_it_is_given():
+    W, Y_S = np.eye(2)[:, :1], np.ones((1, 1))
+    with pytest.raises(ValueError, match=r"scale Y_S by at least 2 \(and Z by its inverse\), or"):
+        distill.features(W, Y_S, 1.0, Z=np.zeros((2, 1)))
+    with pytest.raises(ValueError, match="scale Y_S by at least 2, or"):
+        distill.features(W, Y_S, 1.0)
+
+
+def test_features_are_refused_where_rounding_may_take_a_tenth_of_w():
+    """In float32, labels 1: the points are as ill conditioned as W."""
+    taken = refused = 0
+    for small in np.geomspace(1e-2, 3e-7, 40):
+        W = np.diag([1.0, small]).astype(np.float32)
+        try:
+            Phi_S = distill.features(W, np.eye(2, dtype=np.float32))
+        except ValueError as said:
+            refused += 1
+            assert "no digit of W may be left after training" in str(said) and small < 1e-5
+        else:
+            taken += 1
+            assert refused == 0 and distill.retraining_loss(Phi_S, np.eye(2, dtype=np.float32), 0.0, W) <= 0.1
+    assert taken > 20 and refused > 3

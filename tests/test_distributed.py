@@ -108,6 +108,25 @@ def test_a_stopped_run_loses_the_shard_in_hand_and_doubles_nothing(data):
     assert accumulate_shards(shards, lambda X: 1 / 0, folder="run", total=total).n == 2 * N
 
 
+def test_an_interruption_of_the_command_is_one_line_and_keeps_finished_shards(data, monkeypatch, capsys):
+    calls = []
+
+    def halves(X):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return workers.halves(X)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(workers, "interrupted", halves, raising=False)
+        main(command(phi="interrupted"))
+    said = capsys.readouterr().err
+    assert stopped.value.code == 130 and len(said.splitlines()) == 1
+    assert said.startswith("ddref.statistics: interrupted; finished shards are kept in run")
+    kept = files()
+    assert 0 < len(kept) < 11 and not os.path.exists("model.npz") and not list(Path(".").glob(".*.part"))
+
+
 def test_files_of_a_shard_that_do_not_fit_are_refused_with_the_way_out(data):
     X, Y = data
     shards = row_shards(X, Y, rows=100)

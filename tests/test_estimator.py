@@ -515,3 +515,54 @@ def test_a_set_that_is_not_exact_is_never_returned(monkeypatch):
     monkeypatch.setattr(recipe.with_intercept, "labels", wrong_labels)
     with pytest.raises(ValueError, match="the set found is not exact: training on it gives a model"):
         DistilledRidgeClassifier().fit(*toy("iris"))
+
+
+@pytest.mark.parametrize("parameters", [{"device": "cpu"}, {"device": "cpu", "feature_map": "fourier"}, {}])
+def test_autocast_costs_a_fit_no_digits(parameters):
+    """The algebra is in float64, which autocast leaves alone; tensors in float32 are taken as they come."""
+    torch = pytest.importorskip("torch")
+    X, y = (torch.tensor(A, dtype=torch.float32) for A in toy("diabetes"))
+    before = DistilledRidge(**parameters).fit(X, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model = DistilledRidge(**parameters).fit(X, y)
+        assert np.array_equal(model.predict(X), before.predict(X))
+    assert np.array_equal(model.X_distilled_, before.X_distilled_) and model.coef_.dtype == np.float64
+
+
+# -- the samples that points started from
+
+
+def all_copies(model, X):
+    """Whether every point, exactly where it started, is the sample that it is said to have started from."""
+    return model.certificate_.copies == model.n_points_ and error(model.X_distilled_, X[model.sources_]) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes"])
+def test_sources_are_rows_of_the_data_that_were_given(name):
+    X, y = toy(name)
+    points = {"n_points": X.shape[1] + 4}  # more than the columns: no point has to move
+    assert all_copies(made(name, **points).fit(X, y), X)
+    w = np.where(np.arange(len(X)) % 3 == 1, 1.0, 0.0)
+    weighted = made(name, **points).fit(X, y, sample_weight=w)
+    assert all_copies(weighted, X) and set(weighted.sources_ % 3) == {1}
+    if name == "iris":
+        few = made(name, n_points=3, class_weight={0: 0.0, 1: 1.0, 2: 1.0}).fit(X, y)
+        assert set(y[few.sources_]) == {1, 2}
+    again = clone(weighted)
+    for part in (slice(0, 60), slice(60, None)):
+        again.partial_fit(X[part], y[part], sample_weight=w[part], **({"classes": [0, 1, 2]} if name == "iris" else {}))
+    assert all_copies(again, X)
+    assert all_copies(again.remove(X[:60], y[:60], sample_weight=w[:60]), X) and again.sources_.min() >= 60
+
+
+@pytest.mark.parametrize("parameters", [{"init": "noise"}, {"init": "orthonormal"}, {"init": np.eye(4)}], ids=str)
+def test_points_that_start_from_no_sample_have_no_sources(parameters):
+    model = DistilledRidgeClassifier(4, lam_s=0.1).fit(*toy("iris"))
+    assert model.sources_.shape == (4,)
+    assert model.set_params(**parameters).fit(*toy("iris")).sources_ is None
+
+
+def test_of_equal_samples_another_is_a_source():
+    X = np.r_[np.ones((20, 2)), [[0.0, 5.0]]]
+    model = DistilledRidge(2).fit(X, X[:, 1])
+    assert model.sources_[1] == 20 and error(model.X_distilled_, X[model.sources_]) < 1e-6

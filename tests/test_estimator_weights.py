@@ -156,11 +156,12 @@ def test_indicators_are_labels_each_present_or_not_as_with_ridge_classifier(tmp_
     assert error(trained_again(ours).coef_, ours.coef_) < 1e-9
     same = DistilledRidgeClassifier(lam=2.0).fit(X, sparse.csr_array(Y))
     assert np.array_equal(same.coef_, ours.coef_)
-    with pytest.warns(UserWarning, match="saved as targets of 0 and 1"):
-        ours.save(tmp_path / "set.npz")
+    ours.save(tmp_path / "set.npz", class_names=list("abcd"))
     saved = files.load(tmp_path / "set.npz")
-    W, b = files.model(saved)
-    assert saved.task == "regression" and np.array_equal(X @ W + b > 0.5, ours.predict(X))
+    assert (saved.task, saved.class_names, saved.classes) == ("multilabel", tuple("abcd"), None)
+    assert np.array_equal(saved.predict(X), ours.predict(X)) and "above 0.5" in files.how_to(saved)
+    with pytest.raises(ValueError, match="class_names must be 4 texts, one for each class or label"):
+        ours.save(tmp_path / "other.npz", class_names=list("abc"))
 
 
 def test_one_hot_rows_are_named_and_columns_of_classes_refused():

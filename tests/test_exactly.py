@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from exactly import equal, eye, fractions, integers, inverse, pinv, rank, spans, train
 
 

@@ -52,11 +52,26 @@ ANSWERS = {
     },
     "08_deep_linear": {
         "check_one_point": ("(-1.5, -6.5)", ["(0, -2)", "(1, 1)"]),
-        "check_label": ("-1", ["0", "1"]),
         "check_count": (
             "lambda W, T, b: np.linalg.matrix_rank(W) + int("
-            "np.linalg.norm(np.linalg.pinv(np.vstack([T, b]))[:, -1] @ W) < 1e-9)",
-            ["lambda W, T, b: np.linalg.matrix_rank(W)", "lambda W, T, b: np.linalg.matrix_rank(W) + 1"],
+            "np.linalg.norm(np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1] @ W) < 1e-9)",
+            [
+                "lambda W, T, b: np.linalg.matrix_rank(W)",
+                "lambda W, T, b: np.linalg.matrix_rank(W) + 1",
+                "lambda W, T, b: np.linalg.matrix_rank(W) + int(np.linalg.norm(W[2]) < 1e-9)",  # a row of W, not c
+                "lambda W, T, b: np.linalg.matrix_rank(W) + int(np.linalg.norm(b @ W) < 1e-9)",  # b in the place of h
+            ],
+        ),
+        "check_labels": (
+            "lambda W, T, b, Y: (lambda heights: Y / heights if np.abs(heights).min() > 1e-9 else None)("
+            "Y @ np.linalg.pinv(W) @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",
+            [
+                "lambda W, T, b, Y: Y / (Y @ np.linalg.pinv(W)"  # never None
+                " @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",
+                "lambda W, T, b, Y: Y / (Y @ W.T @ np.linalg.pinv(np.vstack([T, b]), rcond=1e-10)[:, -1:])",  # c for g
+                "lambda W, T, b, Y: Y / Y.sum(axis=1, keepdims=True)",  # on the hyperplane of g = 1
+                "lambda W, T, b, Y: None",
+            ],
         ),
     },
     "07_fourier": {
@@ -73,12 +88,28 @@ ANSWERS = {
     "10_infinite": {
         "check_label": ("9 / 16", ["0", "1.5"]),
         "check_parabola": ("([1, -1], [2, 2])", ["([1, 2], [2, 5])", "([1, -1], [0.5, 0.5])"]),
+        "check_without": (
+            "lambda K, Y, lam, i: (lambda I: Y[i] - (I @ Y)[i] / I[i, i])(np.linalg.inv(K + lam * np.eye(len(K))))",
+            [
+                "lambda K, Y, lam, i: K[i] @ np.linalg.solve(K + lam * np.eye(len(K)), Y)",  # point i still in it
+                "lambda K, Y, lam, i: (lambda I: Y[i] - lam * (I @ Y)[i])(np.linalg.inv(K + lam * np.eye(len(K))))",
+            ],
+        ),
     },
     "12_scale": {
         "check_loss": ("2.0", ["11.0", "0.0"]),  # 11.0: nothing subtracted
         "check_centre": (
             "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1]) / s.n",
             ["lambda s: s.G[:-1, :-1]", "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1])"],
+        ),
+        "check_downdate": (
+            "lambda R, x: (lambda q: np.linalg.qr(R - (1 - np.sqrt(1 - q @ q)) / (q @ q) * np.outer(q, q @ R))[1])("
+            "np.linalg.solve(R.T, x))",
+            [
+                "lambda R, x: R",  # nothing taken out
+                "lambda R, x: (lambda w, V: np.linalg.qr((V * np.sqrt(abs(w))).T)[1])("
+                "*np.linalg.eigh(R.T @ R - np.outer(x, x)))",  # through the Gram matrix
+            ],
         ),
         "check_share": ("2 / 1001", ["0.001", "0.002 * 2"]),  # 0.001 counts what was added only
     },
@@ -89,6 +120,10 @@ ANSWERS = {
     "09_nonsurjective": {
         "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
         "check_counts": ("(26, 23)", ["(25, 22)", "(26, 26)"]),  # rounded down; the rank not reduced
+        "check_quadratic": (
+            "lambda S: (lambda E: (E / E[0])[1:].T)(np.linalg.eigh(S)[1])",
+            ["lambda S: np.linalg.eigh(S)[1][1:].T", "lambda S: np.eye(len(S))[:, 1:]"],  # not scaled; any points
+        ),
     },
     "comparison": {
         "check_table": ("(5, 28)", ["(5, 30)", "(28, 28)", "(5, 5)"]),
@@ -99,6 +134,10 @@ ANSWERS = {
         "check_labels": (
             "lambda K_SS, K_TS, Y, lam_S: (lambda alpha: K_SS @ alpha + lam_S * alpha)(np.linalg.lstsq(K_TS, Y)[0])",
             ["lambda K_SS, K_TS, Y, lam_S: K_SS @ np.linalg.lstsq(K_TS, Y)[0]"],  # lam_S forgotten
+        ),
+        "check_rows": (
+            "lambda Phi, Y: (np.vstack([Phi, 0 * Phi[:1]]), np.vstack([Y, 1 + 0 * Y[:1]]))",
+            ["lambda Phi, Y: (Phi, Y)", "lambda Phi, Y: (Phi, 2 * Y)"],  # not longer; the second equation lost
         ),
     },
     "15_results": {

@@ -22,6 +22,7 @@ from ddref import files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
+from ddref.tables import TableEncoder
 
 MAPS = {
     "none": None,
@@ -101,6 +102,114 @@ def test_every_bit_comes_back(name, tmp_path):
     assert again.version
     files.save(tmp_path / "again.npz", again)
     assert path.read_bytes() == (tmp_path / "again.npz").read_bytes()
+
+
+SEEDED = {
+    "gaussian": lambda seed: fourier.gaussian_features(3, 2, 1.5, seed=seed),
+    "orthogonal": lambda seed: fourier.orthogonal_features(3, 5, 0.5, seed=seed),
+    "network": lambda seed: maps.leaky_relu_network([3, 4, 2], seed=seed, slope=0.2, bias=0.1, weights="gaussian"),
+    "flow": lambda seed: maps.flow(3, 2, seed=seed, hidden=4, log_scale=0.3),
+    "in a chain": lambda seed: maps.Chain([maps.Asinh(), fourier.orthogonal_features(3, 3, 1.0, seed=seed)]),
+}
+
+
+def map_arrays(path):
+    return [name for name in arrays_of(path) if name.startswith("map/")]
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_map_drawn_from_a_seed_is_stored_by_it(name, tmp_path):
+    phi, X = SEEDED[name](np.int64(7)), np.random.default_rng(1).normal(size=(5, 3))
+    saved = example(feature_map=files.plain(phi))
+    files.save(tmp_path / "set.npz", saved)
+    files.save(tmp_path / "large.npz", saved, map_arrays=True)
+    assert not map_arrays(tmp_path / "set.npz") and map_arrays(tmp_path / "large.npz")
+    for path in (tmp_path / "set.npz", tmp_path / "large.npz"):
+        assert same(files.load(path).feature_map(X), phi(X))
+    files.save(tmp_path / "again.npz", files.load(tmp_path / "set.npz"))
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "set.npz").read_bytes()
+
+
+def test_a_map_that_no_seed_draws_again_is_stored_by_its_weights(tmp_path):
+    advanced = np.random.default_rng(0)
+    advanced.normal()
+    changed = SEEDED["network"](0)
+    changed.steps[0].A[0, 0] += 2.0**-50
+    longer = maps.Chain([*SEEDED["network"](0).steps, maps.Tanh()])
+    for phi in (SEEDED["flow"](advanced), changed, longer, SEEDED["flow"](1 << 130), SEEDED["gaussian"]([1, 2])):
+        files.save(tmp_path / "set.npz", example(feature_map=phi), overwrite=True)
+        assert map_arrays(tmp_path / "set.npz")
+        assert same(files.load(tmp_path / "set.npz").feature_map(np.eye(3)), phi(np.eye(3)))
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    files.save(tmp_path / "set.npz", example(feature_map=SEEDED["orthogonal"](5)))
+    return tmp_path / "set.npz"
+
+
+@pytest.mark.parametrize("factor", [1 + 2.0**-30, -1.0])
+def test_a_seed_that_draws_other_weights_here_is_refused_with_the_way_out(factor, drawn, monkeypatch):
+    usual = fourier.orthonormalised
+    monkeypatch.setattr(fourier, "orthonormalised", lambda A: usual(A) * factor)
+    refused(drawn, "drawn again from its seed .orthogonal_features, seed=5.*map_arrays=True .--map-arrays.")
+
+
+def test_last_bits_that_another_processor_rounds_are_told_from_other_weights(drawn, monkeypatch):
+    before = files.load(drawn).feature_map.A
+    usual = fourier.orthonormalised
+    monkeypatch.setattr(fourier, "orthonormalised", lambda A: usual(A) * (1 + 2.0**-52))
+    with pytest.warns(UserWarning, match="other last bits than where the file was written"):
+        after = files.load(drawn).feature_map.A
+    assert not np.array_equal(after, before) and error(after, before) < 1e-15
+
+
+def test_a_map_to_be_drawn_that_would_fill_the_memory_is_refused_before_it_is_drawn(drawn, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError
+
+    large = {"gaussian_features": {"d": 3, "p": 10**9, "bandwidth": 1.0, "seed": 0},
+             "orthogonal_features": {"d": 10**5, "p": 1, "bandwidth": 1.0, "seed": 0},
+             "leaky_relu_network": {"widths": [3, 10**9], "slope": 0.1, "weights": "gaussian", "bias": 0.0, "seed": 0},
+             "flow": {"d": 3, "steps": 10**9, "hidden": 1, "log_scale": 0.1, "seed": 0}}  # fmt: skip
+    from ddref.maps import drawn as by_seed
+
+    usual = changed_map(drawn)
+    for maker, arguments in large.items():
+        monkeypatch.setitem(by_seed.MAKERS, maker, (never, set(arguments)))
+        found = usual | {"maker": maker, "arguments": arguments}
+        refused(rewritten(drawn, {"feature_map": {"kind": "Chain", "steps": [found]}}), r"more than max_bytes = 1,073")
+
+
+def changed_map(path, argument=None, **fields):
+    found = json.loads(str(arrays_of(path)["header"]))["feature_map"]
+    found["arguments"] |= argument or {}
+    return {name: value for name, value in (found | fields).items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"maker": "os.system"}, "drawn by 'os.system', not known here"),
+        ({"maker": ["flow"]}, "not known here|set.npz: "),
+        ({"maker": "flow"}, "set.npz: "),
+        ({"arguments": {}}, "set.npz: "),
+        ({"argument": {"like": 1}}, "the arguments of orthogonal_features must be"),
+        ({"argument": {"seed": True}}, "the seed of the feature map is True, no such integer"),
+        ({"argument": {"seed": -1}}, "the seed of the feature map is -1"),
+        ({"argument": {"seed": 6}}, "has other weights"),
+        ({"argument": {"d": 2}}, "has other weights"),
+        ({"argument": {"d": "3"}}, "set.npz: "),
+        ({"argument": {"bandwidth": 0.25}}, "has other weights"),
+        ({"sha256": 3}, "drawn by seed is damaged"),
+        ({"sha256": "0" * 64, "check": []}, "has other weights"),
+        ({"check": [True, True]}, "no check numbers"),
+        ({"check": ...}, "no check numbers"),
+        ({"more": 1}, "drawn by seed is damaged"),
+    ],
+)
+def test_a_description_of_a_drawn_map_is_checked_field_by_field(changes, words, drawn):
+    refused(rewritten(drawn, {"feature_map": changed_map(drawn, **changes)}), words)
 
 
 def test_convolutional_maps_come_back(tmp_path):
@@ -262,7 +371,7 @@ def test_what_load_would_refuse_is_not_written(changes, words, tmp_path):
 
 @pytest.fixture
 def path(tmp_path):
-    files.save(tmp_path / "set.npz", example(feature_map=MAPS["network"]))
+    files.save(tmp_path / "set.npz", example(feature_map=MAPS["network"]), map_arrays=True)
     return tmp_path / "set.npz"
 
 
@@ -312,7 +421,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(path):
 @pytest.mark.parametrize(
     "header, words",
     [
-        ({"format": 2}, "format 2, written by ddref .*; this ddref reads up to format 1: install a newer"),
+        ({"format": 3}, "format 3, written by ddref .*; this ddref reads up to format 2: install a newer"),
         ({"format": 0}, "the header is damaged: format = 0"),
         ({"format": True}, "the header is damaged: format = True"),
         ({"magic": "ddref"}, "does not say 'ddref distilled set'"),
@@ -481,6 +590,27 @@ def test_a_file_knows_the_data_that_it_was_made_from(tmp_path):
         files.save(tmp_path / "bad.npz", example(data_sha256="abc"))
 
 
+def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
+    X, y = toys.load_iris(return_X_y=True)
+    model = DistilledRidgeClassifier(n_points=6).fit(X, y)
+    model.save(tmp_path / "set.npz", source_names=[f"flower {i}" for i in model.sources_])
+    again = files.load(tmp_path / "set.npz")
+    assert same(again.sources, model.sources_) and again.source_names[2] == f"flower {model.sources_[2]}"
+    assert error(again.X, X[again.sources]) < 1e-6  # more points than columns: none had to move
+    DistilledRidgeClassifier(n_points=6, init="noise").fit(X, y).save(tmp_path / "noise.npz")
+    assert files.load(tmp_path / "noise.npz").sources is None
+    rows = np.arange(4)
+    for changes, words in (({"sources": rows - 1}, "sources must be 4 numbers of samples"),
+                           ({"sources": rows[:3]}, "sources must be 4 numbers"), ({"sources": rows + 0.0}, "in int64"),
+                           ({"source_names": ("a",) * 4}, "source_names must be 4 texts, beside sources"),
+                           ({"sources": rows, "source_names": ("a", 1, "b", "c")}, "source_names must be 4 texts")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            files.save(tmp_path / "bad.npz", example(**changes))
+    files.save(tmp_path / "bad.npz", example(sources=rows, source_names=("a", "b", "c", "d")))
+    refused(rewritten(tmp_path / "bad.npz", sources=rows - 1), "sources must be 4 numbers")
+    refused(rewritten(tmp_path / "bad.npz", sources=rows, header={"source_names": "abcd"}), "source_names must be 4")
+
+
 def test_a_wrong_checksum_is_refused(path):
     found = arrays_of(path)
     found["X_S"][0, 0] += 1e-9
@@ -532,6 +662,27 @@ def test_an_archive_made_to_fill_the_memory_is_refused(path, tmp_path):
         files.load(bomb)
 
 
+def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
+    """A row a class, in the order of the classes, or one of all samples; as the data have them."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": [1.0, 2.0, 4.0, 9.0], "hue": ["red", "blue", "red", "red"]})
+    encoder = TableEncoder().fit(frame)
+    X, path = encoder.transform(frame), tmp_path / "set.npz"
+    for model, y, wanted in (
+        (DistilledRidgeClassifier(), np.array(["b", "a", "b", "a"]), [[5.5, 0.5, 0.5], [2.5, 0, 1]]),
+        (DistilledRidge(), np.arange(4.0) ** 2, [[4, 0.25, 0.75]]),
+    ):
+        model.fit(X, y)
+        model.save(path, data=(X, y), overwrite=True)
+        assert files.load(path).means is None  # no table
+        model.table_ = encoder
+        model.save(path, data=(X, y), overwrite=True)
+        assert np.array_equal(files.load(path).means, wanted)
+    for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
+        with pytest.raises(ValueError, match="means"):
+            files.save(tmp_path / "bad.npz", example(means=wrong))
+
+
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
 def test_odd_members_are_refused(names, path):
     with pytest.warns() if len(set(names)) < len(names) else nullcontext(), zipfile.ZipFile(path, "w") as archive:
@@ -548,3 +699,160 @@ def test_the_checksum_of_an_array_is_that_of_its_dtype_shape_and_bytes():
     others = [A.reshape(3, 2), A.reshape(6), A.view(np.int64), A.astype(">f8"), np.ascontiguousarray(A[::-1]), -A]
     assert len({files._sha256(B) for B in (A, *others)}) == 7
     assert files._sha256(np.asfortranarray(A)) == files._sha256(A)  # where it lies is not what it is
+
+
+# -- thresholds, both sides of each
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lam": 0.0, "lam_S": 0},
+        {"seed": (1 << 128) - 1},
+        {"seed": 1 - (1 << 128)},
+        {"certificate": {f"a{i}": 1.0 for i in range(64)}},
+        {"certificate": {"decisions_changed": 2, "samples": 2, "relative_error": 0.0}},
+        {"image_shape": (3, 1)},
+        {"image_shape": (1, 1, 3)},
+        {"value_range": (1.0, 1.0)},
+        {"value_range": (0, 255)},
+        {"scaling": "columns", "scale": np.array([0.5, 1e-300, 2.0]), "mean": np.ones(3)},
+        {"classes": np.array([0.5, 2.0])},
+        {"classes": np.array([False, True])},
+        {"task": "regression", "classes": None, "class_names": None},
+    ],
+    ids=str,
+)
+def test_what_is_just_within_is_saved_and_comes_back(changes, tmp_path):
+    saved = example(**changes)
+    files.save(tmp_path / "set.npz", saved)
+    again = files.load(tmp_path / "set.npz")
+    assert all(same(getattr(saved, f), getattr(again, f)) for f in Saved._fields if f != "version")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"X_S": [[1.0, 2.0, 3.0]] * 4}, "X_S must be a matrix of float32 or float64, it is list"),
+        ({"X_S": np.ones(3)}, r"X_S must be a matrix of float32 or float64, it is \(3,\) of float64"),
+        ({"X_S": np.ones((0, 3))}, r"X_S must be a matrix .* it is \(0, 3\)"),
+        ({"mean": [0.0, 0.0, 0.0]}, "mean must be 3 finite numbers in float64"),
+        ({"mean": np.zeros(3, "f4")}, "mean must be 3 finite numbers in float64"),
+        ({"mean": np.full(3, np.nan)}, "mean must be 3 finite numbers"),
+        ({"mean": np.ones(3)}, "scaling = 'none', but mean and scale"),
+        ({"lam": "1"}, "lam = '1' must be a finite number"),
+        ({"lam": True}, "lam = True must be a finite number"),
+        ({"lam_S": -1e-300}, "lam_S = -1e-300 must be"),
+        *(({"image_shape": shape}, "image_shape = .* does not describe") for shape in
+          [(3,), (1, 1, 1, 3), (1,) * 5 + (3,), (-3, -1), (3.0, 1), [3, 1], (True, 3), (0, 3), ()]),
+        *(({"value_range": bounds}, "value_range = .* must be two numbers") for bounds in
+          [(1.0,), (0.0, 1.0, 2.0), (0.0, 1.0, 2.0, 3.0), [0.0, 1.0], ("0", "1"), (True, 2.0)]),
+        ({"classes": ["cat", "dog"]}, "classes must be 2 numbers or texts"),
+        ({"classes": np.array(["cat", "dog", "hen"])}, "classes must be 2 numbers or texts"),
+        ({"class_names": ("cat", 1)}, "class_names must be 2 texts"),
+        ({"class_names": ["cat", "dog"]}, "class_names must be 2 texts"),
+        ({"class_names": None}, "class_names must be 2 texts"),
+        ({"task": "regression", "classes": None}, "class_names without classes"),
+        ({"certificate": {"decisions_changed": 3, "samples": 2}}, "3 decisions changed of 2"),
+        ({"certificate": {"relative_error": True}}, "says relative_error = True"),
+        ({"seed": True}, "seed = True must be an integer"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_just_outside_is_not_written(changes, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        files.save(tmp_path / "set.npz", example(**changes))
+
+
+def test_points_of_one_value_are_no_image_of_no_sides(tmp_path):
+    one = example(X_S=np.ones((4, 1)), mean=np.zeros(1), scale=np.ones(1))
+    with pytest.raises(ValueError, match=r"image_shape = \(\) does not describe rows of 1 values"):
+        files.save(tmp_path / "set.npz", one._replace(image_shape=()))
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_a_version_has_at_most_a_hundred_letters(count, path):
+    rewritten(path, {"ddref": "9" * count})
+    if count > 100:
+        return refused(path, "not a short text")
+    assert files.load(path).version == "9" * 100
+
+
+def test_a_header_has_at_most_64_mib_and_a_file_1_gib():
+    import inspect
+
+    text = '{"magic": "ddref distilled set", "format": 1}'
+    room = (1 << 26) // 4 - len(text)
+    assert files._header(np.array(text + " " * room))["format"] == 1
+    with pytest.raises(ValueError, match="header has 67,108,868 bytes, more than 67,108,864"):
+        files._header(np.array(text + " " * (room + 1)))
+    assert inspect.signature(files.load).parameters["max_bytes"].default == 1 << 30
+
+
+@pytest.mark.parametrize(
+    "header, words",
+    [
+        (np.array(["{}"]), "the text 'header' is missing"),
+        (np.array(3), "the text 'header' is missing"),
+        (np.array("[]"), "its header does not say"),
+        (np.array('{"magic": "ddref distilled set"}'), "damaged: format = None"),
+    ],
+    ids=str,
+)
+def test_a_header_is_one_text_of_named_fields(header, words, tmp_path):
+    np.savez(tmp_path / "set.npz", header=header)
+    refused(tmp_path / "set.npz", words)
+
+
+def test_checksums_are_those_of_the_arrays_by_name(path):
+    names = [name for name in arrays_of(path) if name != "header"]
+    text = str(arrays_of(path)["header"])
+    assert text.startswith('{\n "magic": "ddref distilled set",\n "format": ')  # a field a line
+    refused(rewritten(path, {"sha256": names}), "damaged: it has the arrays")
+    assert files._sha256(np.empty((0, 2))) != files._sha256(np.empty((0, 3)))
+
+
+def test_rows_of_another_shape_have_no_features():
+    set_ = example(scaling="columns", mean=np.array([1.0, 0.0, 0.0]), scale=np.array([2.0, 1.0, 0.5]))
+    assert files.features(set_, np.array([[3.0, 1.0, 1.0]])).tolist() == [[1, 1, 2]]
+    for X in (np.ones(3), np.ones((2, 2)), np.ones((1, 1, 3))):
+        with pytest.raises(ValueError, match="rows of 3 values are needed, X has shape"):
+            files.features(set_, X)
+    with pytest.raises(ValueError, match="contain NaN or Inf"):
+        files.features(set_, np.array([[np.inf, 0.0, 0.0]]))
+
+
+def test_a_model_without_an_intercept_has_a_row_of_zeros():
+    W, b = files.model(example(fit_intercept=False))
+    assert W.shape == (3, 2) and b.tolist() == [[0.0, 0.0]]
+    assert files.model(example()).b.any()
+
+
+def test_the_lines_of_a_file_say_what_its_rows_are():
+    first, last = "from sklearn.linear_model import Ridge\n", (
+        "# Another alpha, or the classes of Y_S in place of its numbers, train another model.")  # fmt: skip
+    fit = "model = Ridge(alpha=0.1, fit_intercept=True).fit({}, Y_S)\n"
+    assert files.how_to(example()) == first + fit.format("X_S") + last
+    scaled = "# New rows are treated in the same way: (X - mean) / scale.\n"
+    assert files.how_to(example(scaling="global")) == first + fit.format("(X_S - mean) / scale") + scaled + last
+    map_ = 'import ddref\nphi = ddref.load("this file").feature_map  # from rows to features\n'
+    same_way = "# New rows are treated in the same way: phi(X).\n"
+    assert files.how_to(example(feature_map=maps.Identity())) == first + map_ + fit.format("phi(X_S)") + same_way + last
+
+
+def test_classes_that_are_dates_are_saved_as_texts():
+    for days, texts in (
+        (np.array(["2020-01-01", "2021-12-31"], "M8[ns]"), ["2020-01-01", "2021-12-31"]),
+        (np.array(["2020-01-01T12", "2021-12-31T00"], "M8[h]"), ["2020-01-01T12", "2021-12-31T00"]),
+    ):
+        assert files._texts(days).tolist() == texts
+    assert files._texts(np.array(["a", 1], object)).dtype == object and files._texts(None) is None
+
+
+def test_a_table_of_another_width_is_refused(tmp_path):
+    X = toys.load_iris(as_frame=True).data
+    model = DistilledRidge(scaling="columns").fit(X, X.iloc[:, 0])
+    model.save(tmp_path / "set.npz")
+    table = files.load(tmp_path / "set.npz").table
+    with pytest.raises(ValueError, match="the table has 4 columns of numbers, a point 3"):
+        files.save(tmp_path / "other.npz", example(table=table))

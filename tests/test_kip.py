@@ -685,3 +685,14 @@ def test_far_from_the_origin_the_gaussian_kernel_keeps_its_digits_in_float32():
     rows = 1000 + torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     exact = kip.gaussian(rows.double(), rows.double(), bandwidth=1.0)
     assert (kip.gaussian(rows, rows, bandwidth=1.0) - exact).abs().max() < 1e-6
+
+
+def test_autocast_is_refused_by_name_by_kernels_and_training(kernel):
+    X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match="A is torch.float32, its products would be torch.bfloat16"):
+            kernel(X, X)
+        with pytest.raises(TypeError, match="X_S is torch.float32, its products would be torch.bfloat16"):
+            kip.train(kip.start(X[:2], X[:2]), X, X, lam_S=0.1, steps=1, kernel=kernel)
+        assert kernel(X.double(), X.double()).dtype == torch.float64
+    assert kernel(X, X).dtype == torch.float32

@@ -1,10 +1,12 @@
 """The command: every kind of input, every kind of mistake, exit codes, and no traceback for a user's mistake."""
 
 import csv
+import importlib
 import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,11 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import datasets as toys
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 
 from ddref import __version__, files
 from ddref.command import commands, main
-from ddref.command.report import Progress, sheet
+from ddref.command import inputs as inputs_file
+from ddref.command.canvas import STOPS, Canvas
+from ddref.command.picture import sheet
+from ddref.command.report import Progress
+from ddref.statistics import Statistics
+from ddref.statistics import rows as rows_file
+from ddref.statistics.__main__ import main as train_in_shards
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,15 @@ def shell(*arguments, **options):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "ddref", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def refused(capsys, *arguments):
@@ -173,6 +190,237 @@ def test_predict_reads_arrays(inputs, tmp_path, capsys):
     assert "was not made from a table" in capsys.readouterr().err
 
 
+# -- samples that do not fit into memory
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Every .npy file of samples counts as large, and is read a hundred rows at a time."""
+
+    def read_in_blocks(d):
+        monkeypatch.setattr(inputs_file, "LARGE", 0)
+        monkeypatch.setattr(rows_file, "BLOCK", 8 * d * 100)
+
+    return read_in_blocks
+
+
+def large_files(folder, dtype="float64", order="C"):
+    """Samples far from zero, sorted by class, and classes and targets of them."""
+    rng = np.random.default_rng(0)
+    y = np.sort(rng.integers(0, 3, 1234))
+    X = rng.normal(size=(1234, 6)) * [1, 2, 3, 4, 0, 6] + np.linspace(-5, 100, 6)
+    X[:, 0] += y
+    np.save(folder / "X.npy", np.asarray(X, dtype, order=order))
+    np.save(folder / "y.npy", y)
+    np.save(folder / "Z.npy", X @ rng.normal(size=(6, 2)) + rng.normal(size=(1234, 2)))
+
+
+@pytest.mark.parametrize(
+    "targets, dtype, order, words",
+    [
+        ("y", "float32", "C", []),
+        ("y", "float64", "F", ["--map", "fourier", "--points", "7", "--scaling", "global"]),
+        ("y", ">f8", "C", ["--init", "noise", "--scaling", "none", "--select", "loo"]),
+        ("Z", "float64", "C", ["--scaling", "none", "--no-intercept", "--lam", "3", "--points", "9"]),
+        ("Z", "float32", "C", ["--init", "orthonormal", "--map", "network"]),
+    ],
+)
+def test_samples_read_in_blocks_give_the_set_of_samples_in_memory(
+    targets, dtype, order, words, tmp_path, monkeypatch, capsys, blocks
+):
+    monkeypatch.chdir(tmp_path)
+    large_files(tmp_path, dtype, order)
+    line = ["X.npy", "--targets", f"{targets}.npy"]
+    said = []
+    for out in ("memory.npz", "blocks.npz"):
+        assert main(["distill", *line, *words, "--out", out]) == 0
+        assert main(["verify", out, *line]) == 0
+        assert main(["predict", out, "X.npy", "--out", f"{out}.csv"]) == 0
+        said.append(capsys.readouterr())
+        blocks(6)
+    assert "read in blocks" in said[1].err and "read in blocks" not in said[0].err
+    one, other = files.load("memory.npz"), files.load("blocks.npz")
+    assert other.certificate["exact"] and other.data_sha256 == one.data_sha256 and "not the data" not in said[1].out
+    assert abs(other.lam / one.lam - 1) < 1e-12 and other.value_range == one.value_range
+    for name in ("X_S", "Y_S", "mean", "scale"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-9)
+    changed = [one.certificate[name] == other.certificate[name] for name in ("decisions_changed", "samples")]
+    assert changed == [True, True]
+    parts = [re.findall(r"(?:accuracy|R\^2) on training +\S+", text.out) for text in said]
+    assert parts[0] == parts[1] and len(parts[0]) == 2
+    tables = [np.genfromtxt(f"{name}.npz.csv", delimiter=",", skip_header=1) for name in ("memory", "blocks")]
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-8, atol=1e-8)
+
+
+def test_images_in_a_file_are_read_in_blocks_too(tmp_path, blocks, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.integers(0, 256, (400, 3, 4, 4), dtype=np.uint8))
+    np.save(tmp_path / "y.npy", rng.integers(0, 2, 400))
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out"]
+    assert main([*line, str(tmp_path / "memory.npz")]) == 0
+    blocks(48)
+    assert main([*line, str(tmp_path / "blocks.npz")]) == 0
+    assert capsys.readouterr().err.count("channels first; points have them last") == 2
+    one, other = (files.load(tmp_path / f"{name}.npz") for name in ("memory", "blocks"))
+    assert one.image_shape == other.image_shape == (4, 4, 3) and one.data_sha256 == other.data_sha256
+    np.testing.assert_allclose(one.X_S, other.X_S, atol=1e-9)
+
+
+def test_a_bad_value_in_a_block_is_refused_with_its_row(tmp_path, blocks, capsys):
+    large_files(tmp_path)
+    X = np.load(tmp_path / "X.npy")
+    X[1111, 4] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    blocks(6)
+    line = ["distill", tmp_path / "X.npy", "--targets", tmp_path / "y.npy", "--out", tmp_path / "o.npz"]
+    said = refused(capsys, *line)
+    assert "X.npy: row 1,111 contains NaN or Inf, in column 4 of 6; fill or remove" in said
+
+
+def test_what_needs_all_samples_in_memory_says_so(tmp_path, blocks, capsys):
+    large_files(tmp_path)
+    blocks(6)
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out", str(tmp_path / "o.npz")]
+    assert main([*line, "--select", "validation"]) == 0
+    assert "--select validation: all samples are read into memory" in capsys.readouterr().err
+
+
+def test_reading_in_blocks_counts_on_a_terminal_and_an_interruption_leaves_nothing(tmp_path, blocks, monkeypatch):
+    large_files(tmp_path)
+    blocks(6)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    calls = []
+    update = Statistics.update
+
+    def interrupted(self, Phi, Y):
+        calls.append(len(Phi))
+        return interrupt() if len(calls) == 5 else update(self, Phi, Y)
+
+    monkeypatch.setattr(Statistics, "update", interrupted)
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out", str(tmp_path / "o.npz")]
+    assert main(line) == 130
+    text = sys.stderr.getvalue()
+    assert "reading X.npy 1,234 of 1,234" in text
+    assert text.endswith("\nddref: interrupted; nothing was written\n") and calls == [100] * 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "Z.npy", "y.npy"]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(Statistics, "update", update)
+    assert main([*line, "--quiet"]) == 0 and sys.stderr.getvalue() == ""
+
+
+PEAK = """
+import resource, sys
+from ddref import estimator
+from ddref.command import main
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = peak()
+status = main(sys.argv[1:])
+print("peak", peak() - before)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+@pytest.mark.parametrize("dtype, second", [("float32", "verify"), ("float64", "predict")])
+def test_the_memory_of_a_large_file_is_bounded(dtype, second, tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", dtype, (200_000_000 // 200 // np.dtype(dtype).itemsize, 200))
+    rng = np.random.default_rng(0)
+    for start in range(0, len(X), 10_000):
+        X[start : start + 10_000] = rng.normal(size=(min(10_000, len(X) - start), 200))
+    X.flush()
+    assert X.nbytes == 200_000_000
+    np.save(tmp_path / "y.npy", (X[:, 0] > 0).astype(int) + (X[:, 1] > 0))
+    out = str(tmp_path / "o.npz")
+    lines = {"distill": ["--out", out], "verify": [out], "predict": [out, "--out", str(tmp_path / "p.csv")]}
+    for name in ("distill", second):
+        words = [name, *lines[name], str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy")]
+        done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peak = int(done.stdout.split()[-1])
+        assert peak < 140e6, (name, peak)  # the file has 200 MB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Windows are others")
+def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float32", (400_000, 100))
+    X[:] = np.random.default_rng(0).normal(size=100)
+    X[:, 0] = np.arange(400_000) % 7
+    X.flush()
+    np.save(tmp_path / "y.npy", np.arange(400_000) % 7)
+    line = [sys.executable, "-m", "ddref", "distill", "X.npy", "--targets", "y.npy", "--out", "o.npz"]
+    running = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for said in running.stderr:
+        if "statistics" in said:
+            break
+    running.send_signal(signal.SIGINT)
+    out, said = running.communicate(timeout=60)
+    assert (running.returncode, out, said) == (130, "", "ddref: interrupted; nothing was written\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "y.npy"]
+
+
+# -- a model without its data
+
+
+def trained_elsewhere(folder, monkeypatch, *more, targets="y.npy"):
+    """A model, and its sums, by `python -m ddref.statistics`."""
+    monkeypatch.chdir(folder)
+    large_files(folder)
+    line = ["X.npy", targets, "--lam", "1", "100", "--shards", "run", "--out", "model.npz", "--statistics", "sums.npz"]
+    return train_in_shards([*line, "--quiet", *more])
+
+
+def test_a_model_of_the_streaming_command_is_told_and_distilled(tmp_path, monkeypatch, capsys):
+    W = trained_elsewhere(tmp_path, monkeypatch, "--classes", "3")
+    capsys.readouterr()
+    assert main(["info", "model.npz"]) == 0
+    text = capsys.readouterr().out
+    assert "ridge regression without an intercept, by ddref.statistics" in text and "3 classes" in text
+    assert "6 columns" in text and "1,234" in text and ", chosen from 2" in text and "ddref distill" in text
+    assert main(["info", "sums.npz"]) == 0
+    assert "sums over 1,234 samples: 6 features, 3 targets" in capsys.readouterr().out
+    assert main(["distill", "model.npz", "--out", "o.npz", "--points", "5", "--lam-s", "0.1"]) == 0
+    assert "1,234" in capsys.readouterr().out
+    saved = files.load("o.npz")
+    assert saved.class_names == ("0", "1", "2") and len(saved.X_S) == 5 and saved.lam in (1.0, 100.0)
+    ridge = Ridge(alpha=0.1, fit_intercept=False, solver="svd").fit(saved.X_S, saved.Y_S)
+    np.testing.assert_allclose(ridge.coef_.T, W, rtol=1e-9, atol=1e-12)
+    assert main(["verify", "o.npz", "X.npy", "--targets", "y.npy"]) == 0  # the model that the data train
+    assert main(["predict", "o.npz", "X.npy", "--out", "p.csv"]) == 0
+
+
+def test_a_model_of_features_and_one_of_an_earlier_version_are_distilled(tmp_path, monkeypatch, capsys):
+    W = trained_elsewhere(tmp_path, monkeypatch, "--phi", "numpy:sin", targets="Z.npy")
+    assert main(["distill", "model.npz", "--out", "o.npz"]) == 0
+    assert "points are rows of features, those of numpy:sin" in capsys.readouterr().err
+    saved = files.load("o.npz")
+    assert saved.task == "regression"
+    np.testing.assert_allclose(saved.train().W, W, rtol=1e-9, atol=1e-12)
+    np.savez("old.npz", W=W, lam=1.0, n=9)  # without what it is of
+    assert main(["info", "old.npz"]) == 0 and "2 targets or classes" in capsys.readouterr().out
+    assert main(["distill", "old.npz", "--out", "o.npz", "--force"]) == 0
+    assert "of classes, say --task classification" in capsys.readouterr().err
+    assert main(["distill", "old.npz", "--out", "o.npz", "--force", "--task", "classification"]) == 0
+    assert files.load("o.npz").class_names == ("0", "1")
+
+
+def test_what_a_model_cannot_do_is_refused(tmp_path, monkeypatch, capsys):
+    trained_elsewhere(tmp_path, monkeypatch, "--classes", "3")
+    line = ["distill", "model.npz", "--out", "o.npz"]
+    assert "--lam belongs to a training" in refused(capsys, *line, "--lam", "3")
+    assert "--map belongs to a training" in refused(capsys, *line, "--map", "fourier")
+    assert "--init real needs samples" in refused(capsys, *line, "--init", "real")
+    assert "holds a model for classification" in refused(capsys, *line, "--task", "regression")
+    assert "--target is for a table" in refused(capsys, *line, "--target", "a")
+    assert "sums over 1,234 samples" in refused(capsys, "distill", "sums.npz", "--out", "o.npz")
+    for wrong in ({"W": np.ones(3)}, {"W": np.full((2, 2), np.nan)}, {"lam": "a"}, {"n": [1, 2]}, {"classes": [1, 2]}):
+        np.savez("bad.npz", **{"W": np.ones((2, 2)), "lam": 1.0, "n": 3, **wrong})
+        assert "are not those of a model" in refused(capsys, "info", "bad.npz")
+    assert not (tmp_path / "o.npz").exists()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
     rng = np.random.default_rng(0)
@@ -201,6 +449,21 @@ def test_folders_of_classes_alone_are_distilled_with_a_part_for_testing(inputs, 
     assert "0 of" in capsys.readouterr().out
     assert main(["verify", out, str(folder)]) == 1
     assert capsys.readouterr().out.startswith("not the data this set was made from")
+
+
+def test_info_names_the_files_and_lines_that_points_started_from(inputs, distilled, tmp_path, capsys):
+    assert main(["distill", str(inputs / "images"), "--out", str(tmp_path / "set.npz"), "--quiet"]) == 0
+    saved = files.load(tmp_path / "set.npz")
+    for row, name, point in zip(saved.sources, saved.source_names, saved.X, strict=True):
+        with Image.open(inputs / "images" / name) as image:  # among samples of its class, the nearest
+            away = np.abs(np.asarray(image).ravel() - point).max()
+        assert name.startswith("train/digit ") and away < 255 and 0 <= row < 60
+    assert f"samples {saved.sources[0]}, " in capsys.readouterr().out
+    assert main(["info", str(distilled)]) == 0
+    line = files.load(distilled).source_names[0]
+    assert line == f"line {files.load(distilled).sources[0] + 2}" and f": {line}, line " in capsys.readouterr().out
+    assert main(["distill", str(inputs / "digits.npz"), "--init", "noise", "--out", str(tmp_path / "noise.npz")]) == 0
+    assert "started from           no samples on record" in capsys.readouterr().out
 
 
 def test_verify_says_that_the_data_are_others_before_it_says_not_exact(inputs, distilled, tmp_path, capsys):
@@ -233,7 +496,7 @@ def test_a_picture_of_many_points_stays_small(shape, points, distilled, tmp_path
     plain = files.load(distilled)._replace(X_S=X, Y_S=np.zeros((points, 3), np.float32), mean=np.zeros(d), scale=np.ones(d))
     shades, said = sheet(plain._replace(image_shape=shape, scaling="none", table=None))
     assert 0 < shades.size < 1 << 27
-    assert ("the first 838 of 1,000 points" in said) == (points == 1_000)
+    assert ("the first of each class: 209 of 1,000 points" in said) == (points == 1_000)
 
 
 def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, distilled, tmp_path, capsys):
@@ -246,8 +509,10 @@ def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, disti
         pixels = np.array(sheet)
     saved = files.load(tmp_path / "d.npz")
     low, high = saved.X_S.min(), saved.X_S.max()
-    tile = pixels[4:100:12, 4:100:12].astype(float)  # the first point, each value 12 x 12 pixels
-    assert np.abs(low + tile * (high - low) / 255 - saved.X_S[0].reshape(8, 8)).max() < 0.6 * (high - low) / 255
+    first = int(np.flatnonzero(saved.Y_S.argmax(axis=1) == 0)[0])
+    left = 12 + Canvas(["0"]).width("0")  # behind the name of the class
+    tile = pixels[6:102:12, left : left + 96 : 12, 0].astype(float)  # each value 12 x 12 pixels
+    assert np.abs(low + tile * (high - low) / 255 - saved.X_S[first].reshape(8, 8)).max() < 0.6 * (high - low) / 255
     assert main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 0
     assert (tmp_path / "table.png").stat().st_size > 0
     assert "already" not in printed and main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 2
@@ -276,12 +541,37 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
             assert main(["verify", str(tmp_path / "a.npz"), str(tmp_path / "data.npz"), "--quiet"]) in (1, 2)
         assert "Traceback" not in capsys.readouterr().err
         with Image.open(tmp_path / "a.png") as image:
-            assert {0, 255} <= set(np.array(image).ravel().tolist())
+            colours = {tuple(stop) for stop in STOPS[::2].tolist()}
+            there = set(map(tuple, np.array(image).reshape(-1, 3).tolist()))
+            assert colours <= there or (value == 5e-324 and shape == (1, 3, 4))  # a fourth of it is 0
+
+
+def test_info_says_how_far_changes_of_the_set_move_its_model(tmp_path, capsys):
+    """Retrained on changed features, with an intercept and without: never farther, and within a factor of 30."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), rng.integers(0, 3, 40)
+    for extra in ([], ["--no-intercept"]):
+        np.savez(tmp_path / "data.npz", X=X, y=y)
+        main([str(a) for a in ("distill", tmp_path / "data.npz", "--points", 6, *extra, "--out", tmp_path / f"{len(extra)}.npz")])
+        capsys.readouterr()
+        main(["info", str(tmp_path / f"{len(extra)}.npz")])
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("changes"))
+        said = float(re.search(r"by up to (\S+) of its norm", line)[1])
+        saved = files.load(tmp_path / f"{len(extra)}.npz")
+        Phi_S, W = files.features(saved, saved.X_S), files.model(saved).W
+        moved = []
+        for _ in range(30):
+            E = rng.normal(size=Phi_S.shape)
+            E *= 1e-6 * np.linalg.norm(Phi_S - saved.fit_intercept * Phi_S.mean(0)) / np.linalg.norm(E)
+            fit = Ridge(saved.lam_S, fit_intercept=saved.fit_intercept, solver="svd") if saved.lam_S else None
+            fit = fit or LinearRegression(fit_intercept=saved.fit_intercept)
+            moved.append(np.linalg.norm(fit.fit(Phi_S + E, saved.Y_S).coef_.T - W) / np.linalg.norm(W))
+        assert max(moved) <= 1.1 * said <= 30 * max(moved)
 
 
 def test_info_tells_versions_and_headers(distilled, capsys):
     assert main(["info"]) == 0
-    assert f"ddref {__version__}, file format 1" in capsys.readouterr().out
+    assert f"ddref {__version__}, file format 2" in capsys.readouterr().out
     assert main(["info", str(distilled)]) == 0
     text = capsys.readouterr().out
     assert "class_0, class_1, class_2" in text and "each column by its mean" in text
@@ -312,7 +602,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 9 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 11 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -354,7 +644,7 @@ TABLE = [["a", "b", "kind"], [1, 5, "x"], [2, 4, "y"], [3, 3, "x"], [5, 1, "y"]]
         (lambda t: t[:1], "a line of names and no samples"),
         (lambda t: [], "is empty"),
         (lambda t: [["b", "b", "kind"], *t[1:]], "2 columns have 'b' (columns 0, 1, from 0)"),
-        (lambda t: [[row[-1]] for row in t], "the target only"),
+        (lambda t: [[row[-1]] for row in t], "has one column only, 'kind'"),
         (lambda t: [t[0], *[[a, b, i] for i, (a, b, _) in enumerate(t[1:])]], "say --task regression or"),
     ],
     ids=lambda value: value if isinstance(value, str) else "table",
@@ -393,7 +683,7 @@ def test_more_classes_than_features_need_no_more_points_than_the_rank_and_too_fe
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"X": np.ones((4, 2))}, "has the arrays ['x']: X and y are needed"),
+        ({"X": np.ones((4, 2))}, "has the arrays 'X': X and y are needed"),
         ({"X": np.ones((4, 2)), "y": np.zeros(3)}, "y has shape (3,), one target for each of 4"),
         ({"X": np.array([["a"]]), "y": np.zeros(1)}, "X holds <U1, numbers are needed"),
         ({"X": np.full((4, 2), np.nan), "y": np.zeros(4)}, "X contains NaN or Inf, the first at [0, 0]"),
@@ -421,11 +711,12 @@ def test_arrays_of_any_kind_beside_x_and_y_are_not_looked_at(tmp_path, capsys):
 def test_truncated_foreign_and_oversized_files_are_refused(inputs, distilled, tmp_path, capsys):
     out = ["--out", tmp_path / "o.npz"]
     for name in ("digits.npz", "X.npy", "images.tar.gz"):
+        targets = ["--targets", inputs / "y.npy"] * (name == "X.npy")
         content = (inputs / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
         (tmp_path / name).write_bytes(b"GIF89a" + content[6:])
-        assert name in refused(capsys, "distill", tmp_path / name, "--targets", inputs / "y.npy", *out)
+        assert name in refused(capsys, "distill", tmp_path / name, *targets, *out)
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a,b")
     assert "not a text file in UTF-8" in refused(capsys, "distill", tmp_path / "t.csv", "--target", "b", *out)
     limit = ["--max-bytes", "1000"]
@@ -473,13 +764,42 @@ def test_one_mistake_of_each_kind_through_the_shell_shows_no_traceback(inputs, t
     assert "Traceback" in done.stderr
 
 
-def test_an_interruption_leaves_nothing_and_exits_130(inputs, tmp_path, capsys, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("where", ["guessed_task", "summary"])
+def test_an_interruption_of_distill_leaves_nothing_or_all_and_exits_130(where, inputs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(commands, where, interrupt)
+    out = tmp_path / "o.npz"
+    assert main(["distill", str(inputs / "digits.npz"), "--out", str(out), "--quiet"]) == 130
+    said = capsys.readouterr().err
+    if where == "guessed_task":
+        assert said == "ddref: interrupted; nothing was written\n" and list(tmp_path.iterdir()) == []
+    else:  # the file is there already
+        assert said == f"ddref: interrupted; {out} is complete\n" and files.load(out).certificate["exact"]
 
-    monkeypatch.setattr(commands, "guessed_task", interrupt)
-    assert main(["distill", str(inputs / "digits.npz"), "--out", str(tmp_path / "o.npz")]) == 130
-    assert "interrupted; nothing was written" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+@pytest.mark.parametrize(
+    "line, place",
+    [
+        (["distill", "X.npy", "--targets", "y.npy", "--quiet", "--out", "o.npz"], "ddref.npz._write_array"),
+        (["verify", "wine.npz", "wine.csv", "--target", "class", "--quiet"], "ddref.recipe.certified"),
+        (["predict", "wine.npz", "wine.csv", "--out", "p.csv"], "csv.writer"),
+        (["show", "wine.npz", "--out", "w.png"], "PIL.Image.fromarray"),
+        (["info", "wine.npz"], "ddref.files.load"),
+        (["copy", "krr.fit"], "ddref.copying.copied"),
+    ],
+)
+def test_an_interruption_of_each_command_is_one_line(line, place, inputs, distilled, monkeypatch, capsys):
+    monkeypatch.chdir(inputs)
+    before = sorted(inputs.iterdir())
+    monkeypatch.setattr(place, interrupt)
+    assert main(line) == 130
+    assert capsys.readouterr() == ("", "ddref: interrupted; nothing was written\n")
+    assert sorted(inputs.iterdir()) == before  # no part of a file
+
+
+def test_an_interruption_before_the_command_has_begun_is_one_line_too(monkeypatch, capsys):
+    monkeypatch.setattr("ddref.command.main", interrupt)
+    assert importlib.import_module("ddref.__main__").main() == 130
+    assert capsys.readouterr().err == "ddref: interrupted; nothing was written\n"
 
 
 def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path, capsys, monkeypatch):
@@ -490,10 +810,6 @@ def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path,
 
 
 def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     monkeypatch.setattr(sys, "stderr", Terminal())
     with Progress(False) as progress:
         progress("reading images", 1, 1000)

@@ -700,3 +700,292 @@ def test_activations_by_hand_on_both_sides_of_zero():
     for slope in (0.25, 4.0):
         phi = maps.LeakyReLU(slope)
         assert phi.lipschitz() == max(slope, 1.0) and phi.condition() == 4.0
+
+
+def one_row(phi, X):
+    """What a map gives one row, as a list."""
+    return phi(np.array([X], float))[0].tolist()
+
+
+def test_what_is_not_said_is_the_default():
+    assert maps.LeakyReLU().slope == 0.1 and maps.Cosine().half_width == 1.0
+    assert one_row(maps.Tanh().range_scale, [4.0]) == [0.95 / 4]
+    network = maps.leaky_relu_network([3, 3], seed=0)
+    assert network.steps[1].slope == 0.1 and network.steps[0].b is None
+    flow = maps.flow(5, seed=0)
+    assert [step.swap for step in flow.steps] == [False, True, False, True]
+    assert [(step.d, step.half) for step in flow.steps] == [(5, 2)] * 4 == [(maps.AffineCoupling(5, abs, abs).d, 2)] * 4
+    for step in flow.steps:
+        for part, bound in ((step.log_scale, 0.5), (step.shift, 1.0)):
+            assert part.steps[0].A.shape == (2, 32)
+            assert np.abs(part.steps[2].A).sum(axis=0) == pytest.approx([bound] * 3, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: maps.Cosine(0), "half_width = 0 must be positive"),
+        (lambda: maps.flow(4, 0, seed=0), "steps = 0 must be at least 1"),
+        (lambda: maps.flow(4, seed=0, hidden=0), "hidden = 0 must be at least 1"),
+        (lambda: maps.flow(4, seed=0, log_scale=-1), "log_scale = -1.0 must be finite"),
+        (lambda: maps.leaky_relu_network([2, 2], seed=0, bias=-1), "bias = -1.0 must be finite"),
+        (lambda: maps.AffineCoupling(3, abs, abs, half=0), "half = 0 must be at least 1"),
+        (lambda: maps.Scale(np.array([1.0, np.nan])), "a contains NaN"),
+        (lambda: maps.Scale(np.ones(2), np.ones(3)), r"b must have shape \(2,\)"),
+        (lambda: maps.Linear(np.ones((2, 2)), rtol=-1), "rtol = -1.0 must be finite"),
+        (lambda: maps.Linear(np.ones((2, 2))).preimage(ONE), "rank 1 is not onto R.2: a rank-deficient layer"),
+        (lambda: maps.RandomFourier(np.ones((2, 2)), np.ones(2)).preimage(ONE), "cube: rank-deficient frequencies"),
+        (lambda: maps.flow(4, seed=0, like=np.ones((1, 1)))(np.ones((1, 3))), "X has 3 columns, this map needs 4"),
+    ],
+)
+def test_numbers_below_their_least_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_smallest_flows_are_made_and_undone():
+    for d in (2, 3):
+        phi = maps.flow(d, 1, seed=0, hidden=1)
+        assert error(phi(phi.preimage(np.ones((1, d)))), np.ones((1, d))) < 1e-14
+    assert maps.AffineCoupling(2, abs, abs, half=1).half == 1
+
+
+def test_singular_values_condition_and_stretch_by_hand():
+    A = np.diag([3.0, -4.0])
+    for phi in (maps.Linear(A), maps.Scale(np.array([3.0, -4.0]))):
+        assert phi.extremes() == pytest.approx((3, 4)) and phi.lipschitz() == pytest.approx(4)
+        assert phi.condition() == pytest.approx(4 / 3) and phi.is_onto()
+    for phi, stretch in (
+        (maps.Linear(np.zeros((2, 2))), 0.0),
+        (maps.Linear(np.ones((2, 3))), 6**0.5),
+        (maps.Linear(np.diag([5.0, 0.0])), 5.0),
+        (maps.Scale(np.array([0.0, 5.0])), 5.0),
+    ):
+        assert phi.condition() == math.inf and phi.lipschitz() == pytest.approx(stretch) and not phi.is_onto()
+    assert maps.Linear(np.zeros((2, 2))).extremes() == (0.0, 0.0)
+    for phi in (maps.Identity(), maps.Tanh(), maps.Sigmoid(), maps.Asinh(), maps.ReLU()):
+        assert phi.lipschitz() == 1.0
+    assert maps.Identity().condition() == 1.0 and maps.Tanh().condition() is None and maps.Cosine(3.0).lipschitz() == 3.0
+    chain = maps.Chain([maps.Linear(A), maps.LeakyReLU(0.5), maps.Scale(np.array([2.0, 1.0]))])
+    assert chain.lipschitz() == pytest.approx(8) and chain.condition() == pytest.approx(4 / 3 * 2 * 2)
+    assert maps.Chain([maps.Linear(A), maps.Tanh()]).condition() is None
+
+
+EPS = 2.0**-52
+
+
+class Bare(maps.Map):
+    """A map with what every map has."""
+
+    def __init__(self, stretch=None):
+        self.stretch = stretch
+
+    def forward(self, X):
+        return 3 * X
+
+    def lipschitz(self):
+        return self.stretch
+
+
+@pytest.mark.parametrize(
+    "phi, X, Z, sizes",
+    [
+        (maps.Linear(np.array([[1.0]])), 1.0, 1.0, 2),
+        (maps.Linear(np.array([[3.0]])), 1.0, 3.0, 6),
+        (maps.Linear(np.array([[1.0]]), np.array([1.0])), 1.0, 2.0, 4),
+        (maps.Scale(np.array([2.0]), np.array([-8.0])), 0.0, -8.0, 16),
+        (Bare(3.0), 1.0, 3.0, 6),
+        (Bare(5.0), 1.0, 3.0, 8),
+        (maps.Chain([Bare(3.0)]), 1.0, 3.0, 6 + 0.03),
+        (maps.Chain([maps.Scale(np.array([2.0])), Bare(3.0)]), 1.0, 6.0, 3 * 4 + 12 + 0.06),
+    ],
+)
+def test_a_miss_is_rounding_up_to_a_hundred_eps_of_all_sizes(phi, X, Z, sizes):
+    for eps in (EPS, 2.0**-23):
+        for part, refused in ((0.99, False), (1.01, True)):
+            missed = np.array([[Z + part * 100 * eps * sizes * np.sign(Z)]])
+            if refused:
+                with pytest.raises(ValueError, match="row 0: the pre-image misses Phi by .*more than"):
+                    phi.check_missed(np.array([[X]]), missed, eps)
+            else:
+                phi.check_missed(np.array([[X]]), missed, eps)
+    Bare().check_missed(np.ones((1, 1)), np.ones((1, 1)), EPS)  # not known: not judged
+    assert maps.Chain([Bare(2.0), Bare()]).rounding(np.ones((1, 1)), np.ones((1, 1))) is None
+
+
+def test_the_row_that_misses_most_is_named():
+    phi, X = maps.Linear(np.eye(1)), np.array([[1.0], [1.0], [1.0]])
+    with pytest.raises(ValueError, match="row 1: the pre-image misses Phi by 0.5, .*at most 1[)]"):
+        phi.check_missed(X, np.array([[1.1], [1.5], [1.0]]), EPS)
+
+
+class Slow(maps.Map):
+    """Each correction leaves a part of what was missed."""
+
+    def __init__(self, part):
+        self.part, self.called = part, 0
+
+    def forward(self, X):
+        return 1.0 * X
+
+    def inverse(self, Z, near):
+        self.called += 1
+        return Z + self.part * ((0 * Z if near is None else near) - Z)
+
+
+@pytest.mark.parametrize("part, called", [(0.0, 2), (0.51, 2), (0.49, 5), (0.25, 5), (1.5, 2)])
+def test_inputs_are_corrected_once_and_while_that_halves_what_is_missed(part, called):
+    phi = Slow(part)
+    X = phi.solved(np.array([[1.0], [2.0]]), None)
+    assert phi.called == called
+    kept = called if part < 1 else 1  # a correction that makes it worse is not taken
+    assert X == pytest.approx(np.array([[1.0], [2.0]]) * (1 - part**kept), rel=1e-14)
+
+
+def test_norms_of_rows_of_any_size():
+    rows = np.array([[3e200, 4e200], [0.0, 0.0], [-3e-200, 4e-200], [0.3, -0.4]])
+    assert maps.base.row_norms(rows) == pytest.approx([5e200, 0, 5e-200, 0.5], rel=1e-15, abs=0)
+
+
+def test_scaling_into_the_range_is_the_largest_that_leaves_the_margin():
+    Phi = np.array([[2.0, -4.0], [0.0, 0.0], [0.97, 0.0], [0.95, 0.1], [-0.9, 0.2]])
+    assert maps.Tanh().range_scale(Phi)[:, 0] == pytest.approx([0.95 / 4, 1, 0.95 / 0.97, 1, 1], rel=1e-15)
+    assert maps.Cosine(2.0).range_scale(Phi, margin=0)[:, 0].tolist() == [0.5, 1, 1, 1, 1]
+    for phi in (maps.Sigmoid(), maps.ReLU(), maps.Asinh(), maps.Identity(), maps.Linear(np.eye(2))):
+        assert phi.range_scale(Phi).tolist() == [[1.0]] * 5
+    with pytest.raises(ValueError, match="margin = -0.5 must be finite"):
+        maps.Tanh().range_scale(Phi, margin=-0.5)
+    with pytest.raises(ValueError, match="Phi contains NaN"):
+        maps.Identity().range_scale(np.nan * Phi)
+
+
+class Clip(maps.Activation):
+    """Takes the ends of its range, and is not one of this package."""
+
+    bounds, attained = (-1.0, 2.0), True
+
+    def forward(self, X):
+        return X.clip(-1, 2)
+
+    def inverse(self, Z, near):
+        return 1 * Z
+
+
+def test_an_activation_of_your_own_may_take_the_ends_of_its_range():
+    assert Clip().preimage(np.array([[-1.0, 2.0]])).tolist() == [[-1.0, 2.0]]
+    assert Clip().range_scale(np.array([[-9.0]])).tolist() == [[1.0]]
+    for value, words in ((2.1, "from -1 to 2.1"), (-1.1, "from -1.1 to -1")):
+        with pytest.raises(ValueError, match=f"Clip takes values between -1 and 2, ends included: 1 of 2 .*{words}"):
+            Clip().preimage(np.array([[-1.0, value]]))
+    for phi, ends in ((Clip(), r"\[-1, 2\]"), (maps.Tanh(), r"\(-1, 1\)"), (maps.ReLU(), r"\[0, inf\)"), (maps.Cosine(), r"\[-1, 1\]")):
+        assert not phi.is_onto()
+        with pytest.raises(ValueError, match=f"step 0 of 2 .*: {type(phi).__name__} is not onto: its range is {ends}; use"):
+            raise ValueError(maps.Chain([phi, maps.Identity()]).obstacle)
+    assert maps.Asinh().is_onto() and maps.LeakyReLU().is_onto()
+
+
+def test_a_map_that_changes_nothing_is_itself():
+    A = np.eye(2)
+    for phi in (maps.Linear(A), maps.Scale(A[0]), maps.LeakyReLU()):
+        assert phi.to(dtype="float64") is phi is phi.to()
+    assert maps.Linear(A).to(dtype="float32").dtype == np.float32
+    assert maps.LeakyReLU(0.3).to(dtype=np.float32).slope == 0.3
+    chain = maps.Chain([maps.Linear(A), maps.LeakyReLU()])
+    assert chain.to(dtype="float32").dtype == np.float32 and chain.to(dtype="float32") is not chain
+    assert maps.Linear(A).like.tolist() == [[1.0]] and maps.LeakyReLU().like is None is maps.LeakyReLU().device
+    assert maps.Chain([maps.LeakyReLU(), maps.Linear(A)]).device == "cpu"
+
+
+def test_maps_say_their_widths():
+    assert repr(maps.Linear(np.ones((3, 2)))) == "Linear(3 -> 2)" and repr(maps.Tanh()) == "Tanh(any -> any)"
+    chain = maps.Chain([maps.Tanh(), maps.Linear(np.ones((3, 2))), maps.LeakyReLU(0.5), maps.Linear(np.ones((2, 4)))])
+    assert repr(chain) == "Chain([Tanh(any -> any), Linear(3 -> 2), LeakyReLU(0.5), Linear(2 -> 4)])"
+    assert (chain.input_dim, chain.output_dim) == (3, 4)
+    assert maps.Chain([maps.Tanh()]).input_dim is None is maps.Identity().input_dim
+    with pytest.raises(ValueError, match="near has shape .1, 2., one input a row of Phi is needed: .1, 3."):
+        maps.Linear(np.ones((3, 2))).preimage(ONE, ONE)
+
+
+def test_a_map_keeps_its_own_copy_of_the_weights():
+    A, b = np.eye(2), np.ones(2)
+    layer, scale = maps.Linear(A, b), maps.Scale(b, b)
+    A[:], b[:] = 7, 7
+    assert layer.A.tolist() == np.eye(2).tolist() and layer.b.tolist() == scale.a.tolist() == scale.b.tolist() == [[1, 1]]
+    X = ONE.copy()
+    assert maps.Identity()(X) is not X and maps.Identity()(X).tolist() == X.tolist()
+
+
+def test_a_scale_may_be_repeated_with_shifts_and_without():
+    assert one_row(maps.Scale(np.array([2.0, 3.0])).repeated(2), [1, 1, 1, 1]) == [2, 2, 3, 3]
+    assert one_row(maps.Scale(np.array([2.0, 3.0]), np.array([1.0, 0.0])).repeated(2), [1, 1, 1, 1]) == [3, 3, 3, 3]
+    assert maps.Scale(np.ones(2)).repeated(3).input_dim == 6
+
+
+def test_batch_normalisation_without_running_means_is_refused():
+    nn = pytest.importorskip("torch").nn
+    for layer in (nn.BatchNorm1d(2, track_running_stats=False).eval(), nn.BatchNorm1d(2)):
+        with pytest.raises(ValueError, match="normalises with the mean of each batch"):
+            maps.Scale.from_torch(layer)
+
+
+def test_slopes_of_pytorch_are_taken_where_they_are_one_and_positive():
+    nn = pytest.importorskip("torch").nn
+    for layer, slope in ((nn.LeakyReLU(0.2), 0.2), (nn.PReLU(init=0.5), 0.5), (nn.LeakyReLU(2.0), 2.0)):
+        assert maps.LeakyReLU.from_torch(layer).slope == slope
+    for layer, words in (
+        (nn.PReLU(2), "has 2 slopes, which is not supported"),
+        (nn.LeakyReLU(0.0), "is not onto: its slope is 0; a positive one is needed"),
+        (nn.LeakyReLU(-0.1), "is not onto: its slope is -0.1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            maps.LeakyReLU.from_torch(layer)
+
+
+def nested(depth, kind):
+    """Plain data of a map inside of so many others."""
+    found = {"kind": "Identity", "d": None}
+    for _ in range(depth):
+        if kind == "Chain":
+            found = {"kind": "Chain", "steps": [found]}
+        else:
+            found = {"kind": "AffineCoupling", "d": 2, "half": 1, "swap": False, "log_scale": found, "shift": None}
+    return found
+
+
+@pytest.mark.parametrize("kind", ["Chain", "AffineCoupling"])
+def test_maps_are_restored_twenty_deep_and_no_deeper(kind):
+    from ddref.maps.written import describe, restore
+
+    phi = restore(nested(20, kind), "map", {})
+    assert describe(phi, "map", {}) == nested(20, kind)
+    with pytest.raises(ValueError, match="the feature map is damaged"):
+        restore(nested(21, kind), "map", {})
+
+
+def test_plain_data_are_searched_fifty_deep_and_no_deeper():
+    from ddref.maps.written import _has_convolution, restore
+
+    found = {"kind": "Conv2d"}
+    for _ in range(50):
+        found = [found]
+    assert _has_convolution(found) and not _has_convolution({"kind": "Chain", "steps": [{"kind": "Tanh"}, 3]})
+    assert _has_convolution({"kind": "Chain", "steps": [{"kind": "Tanh"}, {"kind": "conv.Linear"}]})
+    for more in ([found], {"steps": found}):
+        with pytest.raises(ValueError, match="the feature map is damaged"):
+            _has_convolution(more)
+    for found in ([], 3, "Chain"):
+        with pytest.raises(ValueError, match="the feature map is damaged"):
+            restore(found, "map", {})
+    assert restore(None, "map", {}) is None
+
+
+def test_a_map_of_another_edition_or_class_is_no_plain_data():
+    from ddref.maps.written import describe, restore
+
+    class Mine(maps.Identity):
+        pass
+
+    with pytest.raises(TypeError, match="not .*Mine: give its class one"):
+        describe(Mine(), "map", {})
+    with pytest.raises(ValueError, match="a step 'conv.Tanh' that this ddref does not know"):
+        restore({"kind": "conv.Tanh"}, "map", {})

@@ -16,6 +16,7 @@ from ddref.measure import tolerance
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 conv, maps, nonsurjective = (pytest.importorskip(f"ddref.{name}") for name in ("maps.conv", "maps", "nonsurjective"))
 OneLayer, generic_count, solve = nonsurjective.OneLayer, nonsurjective.generic_count, nonsurjective.solve
+smooth_count, solve_twice = nonsurjective.smooth_count, nonsurjective.solve_twice
 linearised, systems = nonsurjective.linearised, nonsurjective.systems
 
 SHAPES = [(4, 12, 2), (5, 20, 3), (3, 10, 1), (6, 24, 2), (8, 30, 4)]  # d, p, r
@@ -54,6 +55,7 @@ def test_the_count_needs_no_pytorch():
         "import ddref\n"
         "from ddref.nonsurjective import count\n"
         "assert ddref.nonsurjective.generic_count(256, 64, 10) == count.generic_count(256, 64, 10) == 35\n"
+        "assert ddref.nonsurjective.smooth_count(256, 64, 10) == 40\n"
         "assert {'solve', 'OneLayer', 'solver'} <= set(dir(ddref.nonsurjective))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -140,6 +142,140 @@ def test_k_points_can_be_enough_for_p_below_d_plus_k_though_the_map_is_not_onto(
     for seed in range(5):
         phi, W, X_0 = instance(seed, d, p, k, k, "asinh")
         assert_exact(solve(phi, W, X_0), phi, W)
+
+
+# -- twice is always enough
+
+
+def full_derivative_rank(phi, X, r):
+    """The rank of (X, alpha) -> phi(X)^T alpha at unit vectors in turn, whole, by autograd."""
+    alpha = torch.eye(r, dtype=X.dtype).repeat(len(X), 1)[: len(X)]
+    J = torch.autograd.functional.jacobian(lambda X, alpha: (phi(X).T @ alpha).ravel(), (X, alpha))
+    return int(torch.linalg.matrix_rank(torch.cat([part.flatten(1) for part in J], 1), rtol=1e-10))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.data())
+def test_the_count_of_smooth_layers_is_the_smallest_with_enough_equations_for_each_column(p, d, data):
+    r = data.draw(st.integers(1, p))
+    count = smooth_count(p, d, r)
+    assert count == next(m for m in range(r, p + 1) if m + (m // r) * d >= p)
+    assert 0 <= count - generic_count(p, d, r) < r and count <= r * -(-p // (d + r))
+
+
+def test_the_four_counts_of_the_book():
+    assert (generic_count(256, 64, 10), smooth_count(256, 64, 10), 2 * smooth_count(256, 64, 10)) == (35, 40, 80)
+    with pytest.raises(ValueError, match="r = 5 exceeds p = 4"):
+        smooth_count(4, 2, 5)
+
+
+def two_layers(seed, d, p):
+    rng = np.random.default_rng(seed)
+    A, B, b = (tensor(rng.normal(size=size) / 2) for size in ((d, 7), (7, p), (p,)))
+    return lambda X: torch.tanh(torch.tanh(X @ A) @ B + b)
+
+
+@pytest.mark.parametrize("d, p, r", SHAPES)
+def test_almost_every_smooth_layer_has_the_rank_at_its_count_and_not_below(d, p, r):
+    m = smooth_count(p, d, r)
+    for activation in ("tanh", "cos"):
+        phi, _, X = instance(1, d, p, r, m, activation)
+        assert full_derivative_rank(phi, X, r) == r * p
+        assert m == r or full_derivative_rank(phi, X[:-1], r) < r * p
+    assert full_derivative_rank(two_layers(1, d, p), X, r) == r * p
+
+
+@pytest.mark.parametrize("d, p, r", SHAPES[:3])
+def test_twice_is_always_enough_and_half_of_the_points_are_given(d, p, r):
+    """A random model and one of unit vectors, with the same half; two layers and a model of smaller rank."""
+    m = smooth_count(p, d, r)
+    _, W, X_1 = instance(2, d, p, r, m)
+    tanh, cos = (instance(1, d, p, r, m, activation)[0] for activation in ("tanh", "cos"))
+    units = tensor(np.eye(p)[:, :r])
+    small = (W[:, :1] @ tensor(np.ones((1, 2))), 0.0)
+    for phi, V, lam_S in (
+        (tanh, W, 0.0),
+        (tanh, units, 0.3),
+        (cos, W, 0.3),
+        (cos, *small),
+        (two_layers(1, d, p), W, 0.0),
+    ):
+        found = solve_twice(phi, V, X_1, lam_S=lam_S)
+        assert len(found.X_S) == 2 * m and torch.equal(found.X_S[:m], X_1)
+        assert found.residual <= 1e-11 and found.lam_S == lam_S
+        assert_exact(found, phi, V, lam_S)
+
+
+def test_a_model_that_two_points_miss_has_four():
+    X_1 = tensor([[-1.0], [2.0]])
+    for w in np.eye(3):
+        found = solve_twice(parabola, tensor(w[:, None]), X_1)
+        assert_exact(found, parabola, tensor(w[:, None]))
+        assert torch.equal(found.X_S[:2], X_1) and len(found.X_S) == 4
+
+
+def test_points_that_carry_the_model_alone_are_returned_alone():
+    phi, W, X_1 = instance(3, 4, 12, 2, 12)
+    assert torch.equal(solve_twice(phi, W, X_1).X_S, X_1)  # as many as features
+    V = phi(X_1[:6]).T @ X_1[:6, :2]
+    found = solve_twice(phi, V, X_1[:6])
+    assert torch.equal(found.X_S, X_1[:6])
+    assert_exact(found, phi, V)
+
+
+def test_twice_in_float32():
+    phi, W, X_1 = instance(4, 5, 20, 3, smooth_count(20, 5, 3), dtype=torch.float32)
+    found = solve_twice(phi, W, X_1)
+    assert found.X_S.dtype == torch.float32 and torch.equal(found.X_S[: len(X_1)], X_1)
+    assert_exact(found, phi, W)
+
+
+@pytest.mark.parametrize("d, p, r", SHAPES)
+def test_relu_is_refused_with_the_rank_that_automatic_differentiation_finds(d, p, r):
+    m = smooth_count(p, d, r)
+    phi, W, X_1 = instance(5, d, p, r, m, "relu")
+    rank = full_derivative_rank(phi, X_1, r)
+    assert rank < r * p
+    with pytest.raises(ValueError, match=rf"has rank {rank}, not r p = {r * p}: twice {m} .* from {m} points"):
+        solve_twice(phi, W, X_1)
+
+
+def test_a_direction_that_the_model_does_not_need_is_still_asked_for():
+    """The guarantee is for every model: too few points are refused, though this model has a set."""
+    phi, _, X_1 = instance(6, 4, 30, 2, 9)
+    W = phi(X_1 + 1).T @ X_1[:, :2]
+    with pytest.raises(ValueError, match="rank 54, not r p = 60"):
+        solve_twice(phi, W, X_1)
+    with pytest.raises(ValueError, match="m = 1 points cannot carry W of rank 2"):
+        solve_twice(phi, W, X_1[:1])
+
+
+def monomials(X):
+    """All monomials of degree at most 2."""
+    i, j = np.triu_indices(X.shape[1] + 1)
+    Z = torch.cat([torch.ones_like(X[:, :1]), X], dim=1)
+    return Z[:, i] * Z[:, j]
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_for_monomials_of_degree_2_almost_every_model_needs_more_than_the_count(rng, d):
+    """A model is a symmetric matrix, a point a matrix of rank 1: generic models need d + 1 points."""
+    p = (d + 1) * (d + 2) // 2
+    count = generic_count(p, d, 1)
+    assert count == -(-(d + 2) // 2) <= d
+    X = tensor(rng.normal(size=(d + 1, d)))
+    assert full_derivative_rank(monomials, X[:-1], 1) < p == full_derivative_rank(monomials, X, 1)
+    for _ in range(4):
+        S = rng.normal(size=(d + 1, d + 1))
+        S = S + S.T
+        W = tensor(S[np.triu_indices(d + 1)][:, None])
+        E = np.linalg.eigh(S)[1]
+        points = tensor((E / E[0])[1:].T)  # the eigenvectors, scaled to a first entry 1
+        assert error(refit(monomials(points), monomials(points) @ W, 0.0)[0], W) < 1e-9
+        for m in range(count, d + 1):
+            found = solve(monomials, W, tensor(rng.normal(size=(m, d))), max_steps=60)
+            assert not found.converged
+        assert_exact(solve_twice(monomials, W, X), monomials, W)
 
 
 # -- by hand: phi(x) = (1, x, x^2), one input, three features
@@ -653,3 +789,13 @@ def test_sets_on_a_gpu_are_those_of_the_cpu(method):
         assert_exact(found, there, W.cuda())
     assert error(solve(there, W.cuda(), X_0.cuda(), method=method, max_steps=3).X_S,
                  solve(phi, W, X_0, method=method, max_steps=3).X_S) < 1e-8  # fmt: skip
+
+
+def test_autocast_is_refused_by_name_and_float64_keeps_its_digits():
+    phi, W, X_0 = instance(0, 4, 12, 2, 6)
+    layer, W_32, X_32 = instance(0, 4, 12, 2, 6, dtype=torch.float32)
+    before = solve(phi, W, X_0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match="W is torch.float32, its products would be torch.bfloat16: leave"):
+            solve(layer, W_32, X_32)
+        assert torch.equal(solve(phi, W, X_0).X_S, before.X_S)

@@ -470,3 +470,15 @@ def test_mnist_reaches_the_figures(mnist, rng):
     assert_figures(phi, W, mnist.X, mnist.y, Phi_test, limit, limit_32, rng, (10,))
     reached = float(np.mean((Phi_test @ W).argmax(1) == mnist.y_test))
     assert abs(reached - 0.937) < 0.005, reached
+
+
+def test_autocast_is_refused_by_name():
+    torch = pytest.importorskip("torch")
+    phi = maps.leaky_relu_network([4, 4], seed=0, like=torch.ones(1, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match="W is torch.float32, its products would be torch.bfloat16: leave"):
+            recipe.distill(phi, torch.eye(4)[:, :2])
+        with pytest.raises(TypeError, match="X is torch.float32, its products would be torch.bfloat16: leave"):
+            phi(torch.ones(3, 4))
+        with torch.autocast("cpu", enabled=False):  # as the message says
+            assert recipe.distill(phi, torch.eye(4)[:, :2]).X_S.dtype == torch.float32

@@ -294,11 +294,11 @@ def test_a_score_is_defined_above_a_thousand_roundings_of_freedom():
 
 def test_gcv_by_hand_where_squares_are_known_and_where_not():
     for squares, gone in (([4.0, 0.0], 0.0), ([4.0, 1.0], None)):
-        found = by_hand((2.0, 1.0), n=7.0, rest=3.0, squares=squares, VtB=[[8**0.5], [1.0]])
+        found = by_hand((2.0, 1.0), n=7.0, rest=3.0, squares=squares, VtB=[[8**0.5], [2.0]])
         left = np.array([1 / 3, 0.5])  # lam / (w + lam)
         loss = squares * left**2
         if gone is not None:
-            loss[1] -= 0.5 * 1.5  # what a direction of unknown squares takes from the rest
+            loss[1] -= 4 * 0.5 * 1.5  # what a direction of unknown squares takes from the rest
         expected = 7 * max(3 + loss.sum(), 0.0) / (7 - 2 + left.sum()) ** 2
         assert spectrum.gcv(found, [1.0]) == [pytest.approx(expected, rel=1e-14)]
     found = by_hand((1.0,), n=7.0, rest=0.1, squares=[0.0], VtB=[[5.0]])
@@ -430,3 +430,140 @@ def test_rows_by_hand_give_squares_rest_and_cutoff():
     assert found.squares.tolist() == [1, 4] and found.rest == pytest.approx(9) and (found.n, found.dof) == (3, 1)
     assert found.cut == (3 * EPS * 4) ** 2 and found.least == 0.0 and found.rounding == 2 * EPS
     assert spectrum.from_data(np.zeros((2, 2)), np.ones((2, 1))).cut == 0.0
+
+
+def test_what_is_not_said_about_the_samples_is_zero():
+    found = spectrum.from_gram(np.eye(2), np.ones((2, 1)))
+    assert (found.rest, found.n, found.dof, found.lost) == (0.0, 0, 0, "")
+    assert spectrum.from_data(np.eye(2), np.ones((2, 1))).dof == 0
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_norms_whose_squares_lose_digits_are_refused(dtype):
+    limits, one = np.finfo(dtype), np.ones((1, 1), dtype)
+    low, high = float(limits.smallest_normal) ** 0.5 / limits.eps, float(limits.max) ** 0.5 * limits.eps
+    for size, refused in ((1.01 * low, False), (0.99 * low, True), (0.99 * high, False), (1.01 * high, True)):
+        Phi, G = one * np.array(size, dtype), one * np.array(size, dtype) ** 2
+        for call in (
+            lambda Phi=Phi: spectrum.from_data(Phi, one),
+            lambda G=G: spectrum.from_gram(G, one),
+            lambda G=G: spectrum.solve(G, one, 1e-3),
+        ):
+            if refused:
+                with pytest.raises(ValueError, match=f"has norm .*; squares in {dtype} keep their digits for norms from"):
+                    call()
+            else:
+                call()
+    assert spectrum.solve(0 * one, one, 2.0) == 0.5
+
+
+def test_at_zero_the_cutoff_holds_whatever_the_least_lam():
+    assert spectrum.gains(by_hand((1e-10, 1.0), cut=1e-9), [0.0])[0].tolist() == [0, 1]
+    with pytest.warns(UserWarning, match="or use lam >= 1e-20"):
+        spectrum.models(by_hand((1e-30, 1.0), cut=1e-25, least=1e-20, lost="something is lost"), [0.0])
+
+
+def test_values_at_a_threshold_are_on_its_lower_side(monkeypatch):
+    found = spectrum.from_gram(np.diag([-(2.0**-20), 1.0]), np.ones((2, 1)), rounding=2.0**-20)
+    assert found.w[0] == 0.0  # as negative as rounding may be
+    assert spectrum._above_rounding(np.array([0.25, 2.0]), 0.125)[1:] == (0.25, 1)
+    assert spectrum._above_rounding(np.array([-0.25, 1.0, 2.0]), 0.125)[1:] == (1.0, 2)
+    B = np.array([[1e-9], [0.0], [1.0]])
+    assert spectrum._lost(np.array([1.0, 10.0, 100.0]), B, 1, 1.0) != "" == spectrum._lost(np.array([1.0, 10.1, 100.0]), B, 1, 1.0)
+    assert spectrum._lost(np.array([0.0, 1.0]), np.array([[0.0], [1.0]]), 1, 0.0) == ""
+    called = []
+    monkeypatch.setattr(spectrum, "solve_definite", lambda *given: called.append(given[2]))
+    spectrum.solve(np.diag([2.0, 1.0]), np.ones((2, 1)), 6 * EPS)
+    assert called == []
+
+
+@pytest.mark.parametrize("d, options, scaled", [
+    ([1e4, 1.0, 1e4], {}, False),  # a ratio of 100
+    ([1.0001e4, 1.0, 1e4], {}, True),
+    ([1e6, 1.0, 0.0], {"rtol": 0.0}, True),  # its smallest eigenvalue is zero, and not below
+])  # fmt: skip
+def test_columns_of_a_diagonal_are_scaled_where_they_differ(d, options, scaled):
+    found = spectrum.from_gram(np.diag(d), np.ones((3, 1)), **options)
+    assert (found.w[0] > found.w[-1]) == scaled  # an SVD has the largest first
+
+
+def test_columns_whose_scaled_sums_are_indefinite_stay_as_they_are():
+    found = spectrum.from_gram(np.array([[1e6, 2e3], [2e3, 1.0]]), np.ones((2, 1)), rtol=1e-9, rounding=1e-5)
+    assert found.w == pytest.approx([0.0, 1e6 + 4], rel=1e-6) and found.cut == pytest.approx(12, rel=1e-4)
+
+
+@pytest.mark.parametrize("d, b, sizes", [
+    ([1.0, 4.3e-14], [1.0, 0.0], [1.0, 1.0]),  # 100 * 2 eps of the largest is 4.44e-14
+    ([1.0, 200 * EPS], [1.0, 0.0], [1.0, 1.0]),
+    ([1.0, 4.6e-14], [1.0, 0.0], [1.0, 4.6e-14**0.5]),
+    ([1.0, 1e-14], [1.0, 3.1e-12], [1.0, 1.0]),  # a correlation of sqrt(1e-9), 3.16e-5
+    ([1.0, 1e-14], [1.0, 3.2e-12], [1.0, 1e-7]),
+    ([1.0, 1e-14], [-1e-3, 2e-15], [1.0, 1.0]),
+    ([1.0, 1e-14], [-1e-3, -4e-15], [1.0, 1e-7]),
+    ([1.0, 1e-14], [0.0, 0.0], [1.0, 1.0]),
+    ([4.0, 0.0], [1.0, 0.0], [2.0, 2.0]),
+    ([4.0, 0.0], [1.0, 1.0], [2.0, 2.0]),
+    ([4.0, -1.0], [1.0, 1.0], [2.0, 2.0]),
+    ([4.0, 0.25], [1.0, 0.0], [2.0, 0.5]),
+    ([1e-20, 1e-22], [0.0, 0.0], [1e-10, 1e-11]),
+    ([0.0, 0.0], [0.0, 0.0], [1.0, 1.0]),
+    ([-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]),
+])  # fmt: skip
+def test_what_is_no_column_counts_as_large_as_the_largest(d, b, sizes):
+    found = spectrum._column_sizes(np.diag(d), np.array(b)[:, None])
+    assert found == pytest.approx(sizes, rel=1e-12, abs=0)
+
+
+def two_columns(correlation_short_of_one, B):
+    """Sums of columns of size 1000 and 1, and B after both were scaled to 1."""
+    D = np.diag([1e3, 1.0])
+    c = 1 - correlation_short_of_one
+    return D @ np.array([[1.0, c], [c, 1.0]]) @ D, D @ np.array(B)[:, None]
+
+
+def test_above_a_thousand_cutoffs_of_the_largest_column_nothing_is_lost():
+    G, B = two_columns(0.5e-3, [1.0, -1.0])
+    found = spectrum.from_gram(G, B, rtol=1e-3)
+    assert "hides 1 of 2 directions" in found.lost
+    assert found.least == pytest.approx(1e3 * (2 - 0.5e-3) * 1e-3 * 1e6, rel=1e-9)
+
+
+def test_what_is_left_out_and_harmless_counts_from_the_cutoff_of_the_largest_column_on():
+    G, B = two_columns(1e-9, [1.0, 1.0 + 1e-9])
+    found = spectrum.from_gram(G, B, rtol=1e-8)
+    assert found.lost == "" and found.least == pytest.approx(2e-8 * 1e6, rel=1e-6)
+    assert found.w.shape == (2,) and found.w[1] == 0.0 == found.squares[1]
+    assert error(found.V @ found.VtB, B) < 1e-14  # nothing of B is lost
+
+
+def test_a_part_of_the_targets_outside_the_rows_is_added_to_them():
+    few = by_hand((4.0,), least=0.5)._replace(V=np.array([[1.0], [0.0]]))
+    assert spectrum._with_rest_of(few, np.zeros((2, 1)), 9.0) is few
+    for least, expected in ((9.0, 9.0), (0.1, 0.5)):
+        found = spectrum._with_rest_of(few, np.array([[2.0], [3.0]]), least)
+        assert found.least == expected and found.w.tolist() == [4, 0] and found.squares.tolist() == [1, 0]
+        assert np.abs(found.VtB[:, 0]).tolist() == [3, 3] and (found.V @ found.VtB)[:, 0].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("p, x, y, lost", [
+    (25, 1e-10, 1.01e-9, True),
+    (25, 1e-10, 0.99e-9, False),
+    (25, 1.01e-10, 1.0, False),
+    (26, 0.99e-8, 1.01e-9, True),
+    (26, 0.99e-8, 0.99e-9, False),
+    (26, 1.01e-8, 1.0, False),
+])  # fmt: skip
+def test_small_columns_are_lost_below_the_cutoff_or_a_hundred_of_more_than_25(p, x, y, lost, monkeypatch):
+    G = np.diag([1e6] + [1.0] * (p - 1))
+    for least in (0.0, 1.0):
+        made = by_hand((1.0, x), cut=1e-10, squares=[1.0, y], least=least)
+        monkeypatch.setattr(spectrum, "from_data", lambda *given, made=made: made)
+        found = spectrum._by_columns(G, np.ones((p, 1)), 0.0, 0.0)
+        if lost:
+            assert found.lost.startswith("columns differ in size too much, from 1 to 1e+03 (column 0), and rounding")
+            assert found.least == max(least, 5e-324 if p == 25 else 1e2 * 1e-10)
+        else:
+            assert found is made
+    none = made._replace(squares=np.zeros(2))
+    monkeypatch.setattr(spectrum, "from_data", lambda *given: none)
+    assert spectrum._by_columns(G, np.ones((p, 1)), 0.0, 0.0) is none

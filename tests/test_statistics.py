@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import conditioned, error, numpy64
-from ddref import krr, npz
+from ddref import files, krr, npz
 from ddref.measure import tolerance
-from ddref.statistics import Statistics, accumulate, stream
+from ddref.statistics import Statistics, accumulate, loaders, stream
+from ddref.statistics import rows as rows_file
 from ddref.statistics import sums as sums_file
+from ddref.statistics.rows import FileRows, Lazy
 
 EPS = 2.0**-52
 
@@ -823,3 +825,388 @@ def test_sums_of_any_library_are_returned_as_they_are(rng):
     Phi, Y = rows(rng)
     s = Statistics(5, 2).update(xp.asarray(Phi), xp.asarray(Y))
     assert error(np.asarray(s.G), Phi.T @ Phi) < 1e-14 and error(np.asarray(s.B), Phi.T @ Y) < 1e-13
+
+
+# -- loaders of PyTorch: what is repeated or left out is said, with the numbers
+
+
+class Rows:
+    """A data set of PyTorch: 10 samples of 2 features and a target."""
+
+    X = np.random.default_rng(0).normal(size=(10, 3)).astype("float64")
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i, :2], self.X[i, 2:]
+
+
+def streamed(length=None, shared=False):
+    """The same rows as an IterableDataset, which each worker gives as a whole unless it is shared out."""
+    torch = pytest.importorskip("torch")
+
+    class Streamed(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            worker = torch.utils.data.get_worker_info()
+            share = slice(worker.id, None, worker.num_workers) if shared and worker else slice(None)
+            order = np.random.default_rng(worker.id if worker else 0).permutation(10)  # of each worker another one
+            return ((x[:2], x[2:]) for x in (Rows.X if shared else Rows.X[order])[share])
+
+    if length is not None:
+        Streamed.__len__ = lambda self: length
+    return Streamed()
+
+
+def distributed(rank, count, **options):
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.DistributedSampler(Rows(), count, rank, shuffle=False, **options)
+
+
+def sampled(name, **options):
+    torch = pytest.importorskip("torch")
+    return getattr(torch.utils.data, name)(**options)
+
+
+LOADERS = {
+    "padded": (lambda: {"sampler": distributed(1, 4)}, 3, "DistributedSampler repeats 2 of 10 samples, .*Subset"),
+    "cut": (lambda: {"sampler": distributed(0, 4, drop_last=True)}, 2, "DistributedSampler leaves out 2 of 10 samples"),
+    "drop_last": (lambda: {"drop_last": True, "batch_size": 4}, 8, "drop_last=True leaves out 2 of 10 samples"),
+    "drawn": (
+        lambda: {"sampler": sampled("RandomSampler", data_source=Rows(), replacement=True, num_samples=7)},
+        7,
+        "RandomSampler draws 7 of 10 samples with replacement",
+    ),
+    "batches": (
+        lambda: {"batch_sampler": [[0, 1], [1, 2], *([i] for i in range(10))]},
+        14,
+        "14 samples were counted, the data set says 10: some count several times",
+    ),
+    "too many": (lambda: {"dataset": streamed(7)}, 10, "10 samples were counted, the data set says 7: some count"),
+    "too few": (
+        lambda: {"dataset": streamed(10), "drop_last": True, "batch_size": 4},
+        8,
+        r"8 samples were counted, the data set says 10: the others are left out \(drop_last=True\)",
+    ),
+    "who knows": (
+        lambda: {"dataset": streamed(), "drop_last": True, "batch_size": 4},
+        8,
+        "8 samples were counted; drop_last=True may have left out more",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", LOADERS)
+def test_what_a_loader_repeats_or_leaves_out_is_said_with_the_numbers(name):
+    torch = pytest.importorskip("torch")
+    options, n, words = LOADERS[name]
+    with pytest.warns(UserWarning, match=words):
+        s = accumulate(torch.utils.data.DataLoader(**{"dataset": Rows(), **options()}))
+    assert s.n == n
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loader_that_gives_every_sample_once_is_summed_without_a_word():
+    torch = pytest.importorskip("torch")
+    parts = []
+    for rank in range(4):
+        share = torch.utils.data.Subset(Rows(), range(rank, 10, 4))  # as the warning says
+        parts.append(accumulate(torch.utils.data.DataLoader(share, batch_size=4, shuffle=True)))
+    for rank in range(2):  # nothing to pad
+        parts.append(accumulate(torch.utils.data.DataLoader(Rows(), sampler=distributed(rank, 2))))
+    for more in ({}, {"dataset": streamed(10)}, {"drop_last": True}):
+        parts.append(accumulate(torch.utils.data.DataLoader(**{"dataset": Rows(), "batch_size": 5, **more})))
+    assert sum(parts).n == 50 and agree(sum(parts[:4]), Rows.X[:, :2], Rows.X[:, 2:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [None, 10])
+def test_workers_that_each_give_all_are_told_from_those_that_share(length, recwarn):
+    torch = pytest.importorskip("torch")
+    loader = torch.utils.data.DataLoader(streamed(length, shared=True), batch_size=4, num_workers=3)
+    assert accumulate(loader).n == 10
+    assert not [one for one in recwarn.list if "samples were counted" in str(one.message)]  # PyTorch counts CPUs
+    loader = torch.utils.data.DataLoader(streamed(length), batch_size=4, num_workers=3)
+    with pytest.warns(UserWarning, match="30 samples were counted, each at least 3 times: .*the 3 workers"):
+        assert accumulate(loader).n == 30
+
+
+def test_rows_are_watched_in_a_part_of_them_that_stays_small(rng, monkeypatch):
+    monkeypatch.setattr(loaders, "MOST", 50)
+    rows = loaders.Repeats()
+    Phi = rng.normal(size=(2000, 2))
+    for order in (np.arange(2000), rng.permutation(2000)):
+        rows.add(Phi[order], Phi[order])
+    assert rows.least == 2 and 0 < len(rows.counts) <= 50 and set(rows.counts.values()) == {2}
+    rows.add(rng.normal(size=(500, 2)), rng.normal(size=(500, 2)))
+    assert rows.least == 1
+
+
+def test_autocast_is_refused_by_name():
+    torch = pytest.importorskip("torch")
+    X, Y = torch.ones(8, 3), torch.ones(8, 1)
+    s = Statistics(3, 1).update(X, Y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for products in ("float64", "float32"):
+            with pytest.raises(TypeError, match="Phi is torch.float32, its products would be torch.bfloat16"):
+                Statistics(3, 1, products=products).update(X, Y)
+        with pytest.raises(TypeError, match="batch 1: Phi has dtype torch.bfloat16"):
+            accumulate([(X, Y)], torch.nn.Linear(3, 2))
+        W = s.solve(1.0)
+    assert W.dtype == torch.float64 and torch.equal(W, s.solve(1.0))
+
+
+# -- rows that stay in their file
+
+
+def test_rows_of_a_file_know_what_arrays_know(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_file, "BLOCK", 8 * 5 * 7)
+    A = np.sort(rng.normal(size=(101, 5)), axis=0) * [1, 1e-3, 1e3, 1, 0] + [1e6, 0, 0, 1, 2]
+    np.save(tmp_path / "A.npy", A)
+    seen = []
+    found = FileRows(tmp_path / "A.npy", progress=lambda done, n: seen.append((done, n)))
+    assert seen == [(min(i, 101), 101) for i in range(7, 108, 7)] and found.shape == A.shape
+    assert np.array_equal(np.concatenate(list(found.blocks())), A) and np.array_equal(found[[3, 99]], A[[3, 99]])
+    for name in ("min", "max", "mean", "std"):
+        for axis in (0, None):
+            kept, expected = getattr(found, name)(axis=axis), getattr(A, name)(axis=axis)
+            np.testing.assert_allclose(kept, expected, rtol=1e-13 if name != "std" else 1e-9, atol=1e-300)
+    assert found.std(axis=0)[4] == 0.0
+    assert files.digest(found, A[:, 0]) == files.digest(A, A[:, 0])
+    A[77, 3] = math.inf
+    np.save(tmp_path / "A.npy", A)
+    with pytest.raises(ValueError, match="A.npy: row 77 contains NaN or Inf, in column 3 of 5"):
+        FileRows(tmp_path / "A.npy")
+
+
+def test_what_is_lazy_is_made_for_the_rows_asked_for():
+    calls = []
+    lazy = Lazy(np.arange(6.0), lambda a: calls.append(len(a)) or np.stack([a, -a], axis=1))
+    assert lazy.shape == (6, 2) and len(lazy) == 6
+    assert np.array_equal(lazy[2:4, :], [[2, -2], [3, -3]]) and np.array_equal(lazy[[5], :], [[5, -5]])
+    assert calls == [1, 2, 1]
+# -- thresholds, both sides of each
+
+
+def one_sum(G, touched, n=1, **options):
+    """Statistics of one feature and one target with these sums."""
+    s = Statistics(1, 1, **options).update(np.ones((1, 1), options.get("products")), np.ones((1, 1), options.get("products")))
+    s._G[0, 0], s._touched, s.n = G, touched, n
+    return s
+
+
+def test_two_digits_are_enough_and_no_sum_of_squares_is_infinitely_cancelled():
+    assert one_sum(1.0, 1e-2 * 2.0**52).solve(0.0)[0, 0] == 1.0
+    with pytest.raises(ValueError, match="fewer than two digits"):
+        one_sum(1.0, 1.001e-2 * 2.0**52).solve(0.0)
+    Phi, Y = np.array([[1.0], [0.0]]), np.ones((2, 1))
+    s = Statistics(1, 1).update(Phi, Y).remove(Phi[:1], Y[:1])
+    assert s.n == 1 and s.cancellation == math.inf
+    with pytest.raises(ValueError, match="it once was inf times larger"):
+        s.solve(1.0)
+
+
+def test_cancellation_is_one_where_rounding_alone_says_less():
+    parts = np.array([[0.1], [0.2], [0.7], [1.1], [1.3]])
+    s = Statistics(1, 1)
+    for part in parts:
+        s.update(part[None], part[None])
+    s._touched *= 1 - 2.0**-50
+    assert s.cancellation == 1.0
+
+
+@pytest.mark.parametrize("products, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+def test_rounding_is_told_to_the_decomposition_by_features_eps_and_cancellation(products, eps):
+    Phi = np.eye(5).astype(products)
+    s = Statistics(5, 5, products=products).update(Phi, Phi)
+    assert s._rounding(None) == {"rtol": 5 * EPS, "rounding": 5 * eps} and s._rounding(1e-3)["rtol"] == 1e-3
+    assert s._spectrum(None).rounding == max(eps, 5 * EPS) and s._spectrum(None).n == 5
+    s.update(3 * Phi, Phi).remove(3 * Phi, Phi)
+    assert s.cancellation == 19.0
+    assert s._rounding(None) == {"rtol": 95 * EPS, "rounding": 95 * eps}
+    assert s._spectrum(None).rounding == max(eps, 95 * EPS)
+
+
+def test_a_small_loss_is_told_and_none_is_below_zero():
+    s = Statistics(1, 1).update(np.array([[1.0]]), np.array([[0.5]]))
+    W = np.array([[[0.5]], [[0.25]], [[1.0]]])
+    assert s.squared_loss(W) == [0.0, 0.0625, 0.25]
+    s.yy = 0.2  # less than the model explains, as rounding may leave it
+    assert s.squared_loss(W[0]) == 0.0
+    with pytest.raises(ValueError, match="W contains NaN"):
+        s.squared_loss(np.array([[np.nan]]))
+
+
+@pytest.mark.parametrize("kind", ["array_api_strict", "torch"])
+def test_chunks_are_added_in_every_library(kind, rng):
+    xp = pytest.importorskip(kind)
+    Phi, Y = rows(rng, 50)
+    s = Statistics(5, 2, chunk=9).update(xp.asarray(Phi), xp.asarray(Y)).update(xp.asarray(Phi), xp.asarray(Y))
+    s.remove(xp.asarray(Phi), xp.asarray(Y))
+    for _ in range(2):
+        assert agree(s, Phi, Y, 3)
+        s.G[0, 0], s.B[0, 0] = 7.0, 7.0  # of copies
+    float32 = Statistics(5, 2, chunk=9, products="float32")
+    float32.update(xp.asarray(Phi.astype("float32")), xp.asarray(Y.astype("float32")))
+    assert error(np.asarray(float32.G), Phi.T @ Phi) < 1e-6 and error(np.asarray(float32.B), Phi.T @ Y) < 1e-5
+
+
+def test_sums_of_tensors_are_added_where_they_are_told():
+    torch = pytest.importorskip("torch")
+    A, B, out = torch.ones(2, 2), 3 * torch.ones(2, 2), torch.zeros(2, 2)
+    for sign, value in ((1, 4.0), (-1, -2.0)):
+        assert sums_file._plus(A, B, sign, out) is out and out.tolist() == [[value] * 2] * 2
+
+
+def test_sums_are_taken_off_their_device_to_be_saved(tmp_path, rng):
+    class Elsewhere:
+        def cpu(self):
+            return np.ones(2)
+
+    assert sums_file._off_device(Elsewhere()).tolist() == [1, 1]
+    xp = pytest.importorskip("array_api_strict")
+    Phi, Y = rows(rng)
+    Statistics(5, 2).update(xp.asarray(Phi), xp.asarray(Y)).save(tmp_path / "s.npz")
+    assert agree(Statistics.load(tmp_path / "s.npz"), Phi, Y)
+
+
+def test_masked_rows_are_refused_by_name():
+    masked = np.ma.masked_array(PHI)
+    with pytest.raises(TypeError, match="Phi is masked"):
+        ready().update(masked, ONES)
+    with pytest.raises(TypeError, match="Y is masked"):
+        ready().update(PHI, masked[:, :1])
+
+
+def test_one_process_alone_reduces_to_its_own_sums(rng, monkeypatch):
+    torch = pytest.importorskip("torch")
+    dist = torch.distributed
+    seen = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda group: "gloo")
+    monkeypatch.setattr(dist, "all_reduce", lambda A, **options: seen.append((A.clone(), options)))
+    Phi, Y = rows(rng)
+    for asarray in (np.asarray, torch.asarray):
+        s = Statistics(5, 2).update(asarray(2 * Phi), asarray(Y)).remove(asarray(Phi[:9]), asarray(0.5 * Y[:9]))
+        before = s._touched, s._touched_yy, s.yy, 51
+        assert s.all_reduce() is s and (s._touched, s._touched_yy, s.yy, s.n) == before
+    s = Statistics(5, 2).update(Phi, Y)
+    assert agree(s.all_reduce("mine"), Phi, Y)
+    (sizes, options), (flat, _) = seen[-2:]
+    assert sizes.tolist() == [5, -5, 2, -2, 0, 0] and options == {"op": dist.ReduceOp.MAX, "group": "mine"}
+    assert flat.tolist() == [*s.G.ravel(), *s.B.ravel(), 60, s.yy, s._touched, s._touched_yy]
+    monkeypatch.setattr(dist, "all_reduce", lambda A, **options: A.mul_(2) if len(A) > 6 else A)
+    assert agree(s.all_reduce(), np.r_[Phi, Phi], np.r_[Y, Y])
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [
+        (1, "p from 4 to 5, k from 2 to 2$"),
+        (3, "p from 5 to 5, k from 1 to 2$"),
+        (4, "p from 5 to 5, k from 2 to 2, products in float32 and in float64$"),
+    ],
+)
+def test_processes_that_differ_are_told_in_what(place, words, monkeypatch, rng):
+    dist = pytest.importorskip("torch").distributed
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda group: "gloo")
+
+    def another(A, **options):
+        A[place] += 1
+
+    monkeypatch.setattr(dist, "all_reduce", another)
+    s = Statistics(5, 2).update(*rows(rng))
+    with pytest.raises(ValueError, match=words):
+        s.all_reduce()
+
+
+def test_only_what_the_backend_can_reduce_is_given_to_it(monkeypatch, rng):
+    dist = pytest.importorskip("torch").distributed
+    xp = pytest.importorskip("array_api_strict")
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda group: "nccl")
+    Phi, Y = rows(rng)
+    with pytest.raises(ValueError, match="nccl reduces CUDA tensors and these statistics are on the CPU"):
+        Statistics(5, 2).update(Phi, Y).all_reduce()
+    with pytest.raises(TypeError, match="needs NumPy or PyTorch arrays; these statistics are kept by array_api_strict"):
+        Statistics(5, 2).update(xp.asarray(Phi), xp.asarray(Y)).all_reduce()
+    monkeypatch.setattr(dist, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch.distributed is not initialised"):
+        Statistics(5, 2).update(Phi, Y).all_reduce()
+
+
+def stored(path, touched, G, B=0.0, n=1, products="float64"):
+    """A file of two features with these sums."""
+    arrays = {
+        "format": np.array(1), "shape": np.array([2, 1, n]), "numbers": np.array([1.0, touched, 1.0]),
+        "products": np.array(products), "note": np.array(""), "G": np.array(G), "B": np.full((2, 1), B),
+    }  # fmt: skip
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("products, eps", [("float64", 2.0**-52), ("float32", 2.0**-23)])
+@pytest.mark.parametrize("part, refused", [(0.5, False), (1.0, False), (1.25, True)])
+def test_a_file_may_be_off_by_a_hundred_roundings_of_all_that_was_summed(part, refused, products, eps, tmp_path):
+    slack = part * 400 * eps  # of squares of 4; each of these is exact in float64
+    for G in ([[2.0, 1 + slack], [1.0, 2.0]], [[-slack, 0.0], [0.0, 1.0]], [[2 + slack / 2, 0.0], [0.0, 2 + slack / 2]]):
+        path = stored(tmp_path / "s.npz", 4.0, G, products=products)
+        if refused:
+            with pytest.raises(ValueError, match="its G is not a sum of squares"):
+                Statistics.load(path)
+        else:
+            assert Statistics.load(path).G.tolist() == G
+
+
+def test_a_file_without_samples_holds_no_sums(tmp_path):
+    zero = np.zeros((2, 2))
+    assert Statistics.load(stored(tmp_path / "s.npz", 4.0, zero, n=0)).n == 0
+    for G, B in ((np.eye(2), 0.0), (zero, 1.0)):
+        with pytest.raises(ValueError, match="sums and no samples"):
+            Statistics.load(stored(tmp_path / "s.npz", 4.0, G, B=B, n=0))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN or Inf"):
+            Statistics.load(stored(tmp_path / "s.npz", 4.0, np.eye(2), B=bad))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        *(({name: None}, f"it lacks {name}$") for name in ("shape", "numbers", "products", "note", "G")),
+        ({"format": np.array([1])}, "its format is .1., this version reads 1"),
+        ({"format": np.array(0)}, "its format is 0"),
+        *(({"shape": np.array(shape)}, "p, k, n = .* are impossible") for shape in ([0, 2, 1], [5, 0, 1], [-5, 2, 1])),
+        ({"shape": np.array([5, 2])}, "of another kind"),
+        ({"numbers": np.array([1.0, 1.0])}, "of another kind"),
+        ({"numbers": np.array([1, 1, 1])}, "of another kind"),
+        ({"numbers": np.array([1.0, math.inf, 1.0])}, "impossible"),
+        ({"B": np.ones((5, 2), "f4")}, "B are float64 .5, 5. and float32"),
+        ({"B": np.ones((2, 5))}, r"float64 \(2, 5\)"),
+    ],
+)
+def test_a_file_that_lacks_or_mistakes_something_is_refused(saved, changes, message):
+    _, path = saved
+    rewritten(path, **changes)
+    with pytest.raises(ValueError, match=message):
+        Statistics.load(path)
+
+
+def test_the_fields_of_a_file_have_128_kb(saved):
+    _, path = saved
+    room = (1 << 17) - (128 + 8) - 2 * (128 + 24) - (128 + 4 * len("float64")) - 128
+    rewritten(path, note=np.array("x" * (room // 4)))
+    assert Statistics.load(path).n == 50
+    rewritten(path, note=np.array("x" * (room // 4 + 1)))
+    with pytest.raises(ValueError, match="more than .* max_bytes"):
+        Statistics.load(path)
+
+
+@pytest.mark.parametrize("more, message", [(0, "G and B are float64"), (1, "bytes, unpacked, are more than")])
+def test_the_sums_of_a_file_have_eight_kb_to_spare(saved, more, message):
+    _, path = saved
+    room = 8 * 5 * 7 + (1 << 13) - 128 - (128 + 8 * 5 * 2)
+    rewritten(path, G=np.ones(room // 8 + more))
+    with pytest.raises(ValueError, match=message):
+        Statistics.load(path)

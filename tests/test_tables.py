@@ -362,7 +362,7 @@ def test_packed_tables_are_read_and_their_size_is_limited(tmp_path, capsys):
     assert read_text(path).columns == read_text(plain).columns
     assert "larger than --max-bytes 100" in refused(capsys, path, "--max-bytes", "100")
     path.write_bytes(path.read_bytes()[:-20])
-    assert "damaged, or not gzip" in refused(capsys, path)
+    assert "damaged, or not .gz" in refused(capsys, path)
     assert distil(plain) == 0
 
 
@@ -778,3 +778,95 @@ def test_excel_and_parquet_are_read_by_pandas(tmp_path, capsys):
     (tmp_path / "out.npz").unlink()
     (tmp_path / "t.xlsx").write_bytes(b"PK nothing")
     assert "damaged, or not .xlsx" in refused(capsys, tmp_path / "t.xlsx", target="species")
+
+
+# -- several targets
+
+
+def several(path, *columns, names=("a", "b", "c", "u", "v, w")):
+    rows = [[*x, *targets] for x, *targets in zip(X.tolist(), *columns, strict=True)]
+    return written(path, rows, [f'"{name}"' for name in names])
+
+
+@pytest.mark.parametrize("target", [["u", "v, w"], ['u,"v, w"'], ["3,4"], ["u", "-1"]])
+def test_several_targets_are_named_one_by_one_or_with_commas_and_predicted_by_name(target, tmp_path, capsys):
+    path = several(tmp_path / "t.csv", Y, (Y**2).round(3))
+    assert distil(path, *(word for name in target for word in ("--target", name)), target=None) == 0
+    printed = capsys.readouterr()
+    assert "task: regression" in printed.err and "targets 'u', 'v, w'" in printed.out
+    found = saved(path)
+    assert found.table["target"] == ["u", "v, w"] and found.Y_S.shape == (3, 2) and found.task == "regression"
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+    theirs = Ridge(alpha=found.lam).fit(StandardScaler().fit_transform(X), np.c_[Y, (Y**2).round(3)])
+    written(tmp_path / "new.csv", X[:, ::-1].tolist(), ("c", "b", "a"))  # no targets, columns in another order
+    assert main(["predict", str(tmp_path / "out.npz"), str(tmp_path / "new.csv"), "--out", str(tmp_path / "p.csv")]) == 0
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert table.columns.tolist() == ["prediction u", "prediction v, w"]
+    assert np.allclose(table.to_numpy(), theirs.predict(StandardScaler().fit_transform(X)), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("task", [[], ["--task", "multilabel"]])
+def test_columns_of_0_and_1_are_labels_each_of_them_there_or_not(task, tmp_path, capsys):
+    labels = (X[:, :2] > 0).astype(int)
+    path = several(tmp_path / "t.csv", *labels.T)
+    assert distil(path, "--target", "u", "--target", "v, w", *task, target=None) == 0
+    printed = capsys.readouterr()
+    assert "multilabel, 2 labels: u, v, w" in printed.out and "labels right on training" in printed.out
+    found = saved(path)
+    model = DistilledRidgeClassifier(lam=found.lam, scaling="columns").fit(X, labels)
+    assert (found.task, found.class_names) == ("multilabel", ("u", "v, w")) and model.multilabel_
+    assert np.array_equal(found.predict(X), model.predict(X))
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "labels right on training" in printed and "; 0 differ" in printed
+    assert main(["predict", str(tmp_path / "out.npz"), str(path), "--out", str(tmp_path / "p.csv")]) == 0
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert table.columns.tolist() == ["prediction u", "prediction v, w", "score u", "score v, w"]
+    assert np.array_equal(table.to_numpy()[:, :2], model.predict(X))
+    assert np.allclose(2 * table.to_numpy()[:, 2:] - 1, model.decision_function(X), rtol=0, atol=1e-9)
+    arrays(tmp_path / "x.npz", X=X, y=labels.astype(bool), X_test=X, y_test=labels.astype(bool))
+    assert distil(tmp_path / "x.npz", *task, target=None) == 0 and saved(path).class_names == ("0", "1")
+    assert "labels right on test" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "out.npz"), str(tmp_path / "x.npz")]) == 0
+
+
+def test_one_hot_columns_are_classes_by_the_names_of_their_columns(tmp_path, capsys):
+    one_hot = np.eye(2, dtype=int)[(KINDS == "rose").astype(int)]
+    path = several(tmp_path / "t.csv", *one_hot.T, names=("a", "b", "c", "lily", "rose"))
+    assert distil(path, target="lily,rose") == 0
+    assert "classes are the names of its columns" in capsys.readouterr().err
+    assert saved(path).classes.tolist() == ["lily", "rose"]
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+    assert distil(path, "--task", "multilabel", target="lily,rose") == 0 and saved(path).task == "multilabel"
+    assert distil(path, "--task", "regression", target="lily,rose") == 0 and saved(path).class_names is None
+
+
+@pytest.mark.parametrize("target, task, words", [
+    ("u,x", [], "has no column 'x'"),
+    ("u,u", [], "the target 'u' is named twice"),
+    ("a,b,c,u,4", [], "every column is a target"),
+    ("u,4", [], "the target 'v, w' has words such as"),
+    ("u,a", ["--task", "multilabel"], "the training targets have shape (24, 2), of float64: labels are"),
+    ("u", ["--task", "multilabel"], "the training targets have shape (24,)"),
+    ("u,a", ["--task", "classification"], "its rows are not one-hot"),
+])  # fmt: skip
+def test_targets_that_are_none_are_refused_by_name(target, task, words, tmp_path, capsys):
+    path = several(tmp_path / "t.csv", (Y > 0).astype(int), KINDS)
+    assert words in refused(capsys, path, *task, target=target)
+
+
+def test_a_row_without_one_of_the_targets_is_refused_or_left_out(tmp_path, capsys):
+    path = several(tmp_path / "t.csv", ["NA", *Y[1:]], [*Y[:-1], "?"])
+    assert "line 2: the target 'u' is missing ('NA')" in refused(capsys, path, target="u,4")
+    assert distil(path, "--missing", "drop", target="u,4") == 0
+    assert "training samples       22" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+
+
+@pytest.mark.parametrize("target", [[1], ["y", "y"], ["a"], "a", {"y": 1}])
+def test_targets_of_a_description_have_names_of_their_own(target):
+    described = {"columns": [{"name": "a", "kind": "number"}], "missing": None, "target": ["y", "z"]}
+    assert TableEncoder.from_dict(described).targets == ("y", "z")
+    if target != {"y": 1}:
+        with pytest.raises(ValueError, match="the table is not described"):
+            TableEncoder.from_dict({**described, "target": target})

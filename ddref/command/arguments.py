@@ -14,13 +14,17 @@ examples:
   ddref distill data.npz --points 100 --out data100.npz
       arrays X and y (or X_train, y_train, ...)
   ddref distill X.npy --targets y.npy --out small.npz
-      features of an encoder, say
+      features of an encoder, say; a large file is read in blocks
+  ddref distill model.npz --out small.npz
+      a model that python -m ddref.statistics has trained
   ddref verify ten.npz photos/
       trains on both; exit code 1 where the models differ
   ddref predict wine.npz new.csv --out predictions.csv
       trains on the set, predicts new rows
   ddref show ten.npz
       writes ten.png and prints what the file holds
+  ddref export ten.npz ten/
+      a PNG a point, labels.csv, and lines for PyTorch and Keras
   ddref info ten.npz
       the header of the file; without a file, versions
   ddref copy nearest.nearest > nearest.py
@@ -82,6 +86,18 @@ def parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="replace the picture if it exists"
     )
 
+    one = commands.add_parser(
+        "export", help="a folder that PyTorch and Keras read: PNG, CSV, NPY", **kind
+    )
+    one.add_argument("file", metavar="SET.npz")
+    one.add_argument("folder", metavar="FOLDER", help="the folder to make")
+    one.add_argument(
+        "--overwrite",
+        "--force",
+        action="store_true",
+        help="replace FOLDER if an export wrote it",
+    )
+
     one = commands.add_parser("info", help="the header of a file; versions", **kind)
     one.add_argument("file", metavar="OUT.npz", nargs="?")
 
@@ -121,7 +137,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
     add(
         "--target",
         metavar="COLUMN",
-        help="of a .csv: the name of the column, or its number from 0",
+        action="append",
+        help="of a table: the name of the column, or its number from 0; of several "
+        "targets --target a --target b, or --target a,b",
     )
     add(
         "--header",
@@ -154,8 +172,8 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, metavar="OUT.npz", help="the file to write")
     add(
         "--task",
-        choices=("classification", "regression"),
-        help="default: by the targets, and said",
+        choices=("classification", "regression", "multilabel"),
+        help="multilabel: columns of 0 and 1; default: by the targets, and said",
     )
     add(
         "--points",
@@ -186,13 +204,17 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     add(
         "--init",
         choices=("real", "noise", "orthonormal"),
-        default="real",
         help="what the points are near to; default: real samples",
     )
     add(
         "--map",
         choices=("fourier", "network"),
         help="a feature map; default: none, the columns",
+    )
+    add(
+        "--map-arrays",
+        action="store_true",
+        help="store the weights of the map; default: the seed that draws them again",
     )
     add(
         "--scaling",

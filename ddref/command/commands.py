@@ -1,4 +1,4 @@
-"""The commands: distill, verify, show, info, copy."""
+"""The commands: distill, verify, predict, show, export, info, copy."""
 
 import argparse
 import contextlib
@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,38 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..statistics.rows import FileRows, Lazy
+from ..tables.cells import alike
+from ..tables.cells import shown as names_shown
+from ..tables.encoder import TableEncoder
 from .arguments import parser
+from .export import export
 from .inputs import (
+    MAX_BYTES,
     Data,
     as_numbers,
+    check_labels,
+    check_options,
     check_test_classes,
     guessed_task,
     read,
     samples,
     targets_of,
 )
-from .report import Progress, comparison, errors, sheet, shortened, summary
+from .picture import sheet
+from .readable import points_as_table
+from .report import (
+    Progress,
+    blocks_of,
+    comparison,
+    errors,
+    predicted,
+    scored,
+    sensitivity,
+    shortened,
+    summary,
+)
+from .trained import Trained, described, distilled, read_trained
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -42,15 +65,16 @@ def main(argv: list[str] | None = None) -> int:
     if options.command is None:
         words.print_help()
         return MISTAKE
+    overflow = options.command in ("verify", "show", "export", "info")
+    quiet: Any = "ignore" if overflow else None
     try:
-        run = COMMANDS[options.command]
-        if options.command not in ("verify", "show", "info"):
-            return run(options)
         # what a file says can overflow: it is refused, or called not exact, in words
-        with np.errstate(all="ignore"):
-            return run(options)
+        with _warnings_in_one_line(), np.errstate(all=quiet):
+            return COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("ddref: interrupted; nothing was written", file=sys.stderr)
+        written = getattr(options, "written", None)
+        what = f"{written} is complete" if written else "nothing was written"
+        print(f"ddref: interrupted; {what}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone
         with contextlib.suppress(OSError):
@@ -61,6 +85,20 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"ddref: error: {_said(error)}", file=sys.stderr)
         return MISTAKE
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings without the place in the code that they come from."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ddref: warning: {one_line(str(message))}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _said(error: BaseException) -> str:
@@ -82,6 +120,9 @@ def _distill(options: argparse.Namespace) -> int:
     _check_out(out, ".npz", options.force)
     lam = _lam(options.lam)
     estimator = _estimators()
+    trained = read_trained(options.input, options.max_bytes)
+    if trained is not None:
+        return _distill_trained(trained, options, out)
     with Progress(options.quiet) as progress:
         data = read(options, progress)
         for note in data.notes:
@@ -92,10 +133,15 @@ def _distill(options: argparse.Namespace) -> int:
             progress.note(f"task: {task} (by the targets; --task says otherwise)")
         if task == "regression":
             as_numbers(data.y, "the targets")
+        elif task == "multilabel":
+            check_labels(data)
         else:
             check_test_classes(data)
+            twins = alike(np.unique(data.y).tolist())
+            if twins:
+                progress.note(f"{names_shown(twins, 60)} are different classes")
         make = estimator.DistilledRidge
-        if task == "classification":
+        if task != "regression":
             make = estimator.DistilledRidgeClassifier
         model = make(
             options.points,
@@ -103,7 +149,7 @@ def _distill(options: argparse.Namespace) -> int:
             lam=lam,
             select=options.select,
             lam_s=options.lam_s,
-            init=options.init,
+            init=options.init or "real",
             fit_intercept=not options.no_intercept,
             scaling=_scaling(options.scaling, data),
             image_shape=options.image_shape or data.image_shape,
@@ -112,24 +158,55 @@ def _distill(options: argparse.Namespace) -> int:
         )
         model._report = progress
         _note_constants(data, progress)
-        model.fit(data.X, data.y)
+        with warnings.catch_warnings():
+            if task == "multilabel":  # as was asked for
+                warnings.filterwarnings("ignore", "every row of y", UserWarning)
+            fit = model._fit_file if isinstance(data.X, FileRows) else model.fit
+            fit(data.X, data.y)
         model.table_ = data.table
-        model.save(out, overwrite=options.force, data=(data.X, data.y))
+        model.save(
+            out,
+            overwrite=options.force,
+            data=(data.X, data.y),
+            map_arrays=options.map_arrays,
+            source_names=_names_of_sources(model, data),
+            class_names=data.labels if task == "multilabel" else None,
+        )
+        options.written = out
     print(summary(files.load(out)))
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
-        score = model.score(X, y)
-        if task == "classification":
-            print(f"{f'accuracy on {name}':23}{score:.1%}")
+        if task == "multilabel":
+            right = np.mean(predicted(model, X) == y)
+            print(f"{f'labels right on {name}':23} {right:.1%}")
+        elif task == "classification":
+            print(f"{f'accuracy on {name}':23}{scored(model, X, y):.1%}")
         else:
-            print(f"{f'R^2 on {name}':23}{score:.4f}")
+            print(f"{f'R^2 on {name}':23}{scored(model, X, y):.4f}")
+    print(f"wrote {out}")
+    return DONE
+
+
+def _distill_trained(
+    trained: Trained | str, options: argparse.Namespace, out: Path
+) -> int:
+    """The set of a model that ``python -m ddref.statistics`` trained."""
+    if isinstance(trained, str):
+        raise ValueError(f"{options.input} holds {trained}: see ddref info")
+    check_options(options, ".npz")
+    with Progress(options.quiet) as progress:
+        progress("distilling")
+        distilled(trained, options, progress.note).save(out, overwrite=options.force)
+        options.written = out
+    print(summary(files.load(out)))
+    print(f"training samples       {trained.n:,}")
     print(f"wrote {out}")
     return DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
-    estimator = _estimators()
+    _estimators()  # before any work
     with Progress(options.quiet) as progress:
         data = read(options, progress, saved)
         if data.X.shape[1] != saved.X_S.shape[1]:
@@ -140,8 +217,7 @@ def _verify(options: argparse.Namespace) -> int:
         others = saved.data_sha256 not in (None, files.digest(data.X, data.y))
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
-        Phi = files.features(saved, data.X)
-        training = estimator.training.Training(Phi, Y, saved.fit_intercept)
+        training = _trained_on(saved, data.X, Y, progress)
         W, b = training.fit(saved.lam, classes=y is not None)
         progress("training on the distilled set")
         W_S, b_S = files.model(saved)
@@ -170,22 +246,36 @@ def _verify(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     saved, out = files.load(options.file), Path(options.out)
     _check_out(out, ".csv", options.force)
-    scores = saved.scores(samples(options, saved))
+    W, b = saved.train()
+    blocks = blocks_of(samples(options, saved))
+    scores = np.concatenate([files.features(saved, A) @ W + b for A in blocks])
     if not np.isfinite(scores).all():
         raise ValueError(f"{options.input}: predictions overflow; are these its units?")
-    k = scores.shape[1]
-    names = ["prediction"] if k == 1 else [f"prediction {i}" for i in range(k)]
-    columns = [scores[:, i].tolist() for i in range(k)]
-    if saved.classes is not None and saved.class_names is not None:
-        words = [saved.class_names[i] for i in scores.argmax(axis=1)]
-        names = ["prediction", *(f"score {name}" for name in saved.class_names)]
-        columns = [words, *columns]
+    names, columns = _predicted(saved, scores)
     with whole_file(out) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         csv.writer(text).writerows([names, *zip(*columns, strict=True)])
         text.detach()
+    options.written = out
     print(f"wrote {out}: {len(scores):,} predictions")
     return DONE
+
+
+def _predicted(saved: files.Saved, scores: np.ndarray) -> tuple[list[str], list[list]]:
+    """Names and columns of a table of predictions: what is decided, then scores."""
+    k, columns = scores.shape[1], scores.T.tolist()
+    if saved.class_names is None:
+        targets = (
+            () if saved.table is None else TableEncoder.from_dict(saved.table).targets
+        )
+        names = targets if len(targets) == k else range(k)
+        return [f"prediction {n}" for n in names] if k > 1 else ["prediction"], columns
+    named = [f"score {name}" for name in saved.class_names]
+    if saved.classes is None:
+        labels = (scores > files.PRESENT).astype(int).T.tolist()
+        return [f"prediction {n}" for n in saved.class_names] + named, labels + columns
+    words = [saved.class_names[i] for i in scores.argmax(axis=1)]
+    return ["prediction", *named], [words, *columns]
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -201,15 +291,32 @@ def _show(options: argparse.Namespace) -> int:
     shades, mapping = sheet(saved)
     with whole_file(out) as file:
         Image.fromarray(shades).save(file, format="PNG")
+    options.written = out
     print(summary(saved))
+    if saved.table is not None:
+        print(f"\n{points_as_table(saved)}\n")
     print(f"wrote {out}: {mapping}")
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    folder = Path(options.folder).expanduser()
+    saved = files.load(options.file)
+    printed = export(saved, folder, overwrite=options.overwrite)
+    options.written = folder
+    print(printed)
     return DONE
 
 
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
+        trained = read_trained(options.file, MAX_BYTES)
+        if trained is not None:
+            print(described(trained))
+            return DONE
         saved = files.load(options.file)
         print(summary(saved))
+        print(f"{'changes':23}{sensitivity(saved)}")
         print(f"\nto train on it:\n{files.how_to(saved)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE
@@ -221,7 +328,7 @@ def _info(options: argparse.Namespace) -> int:
         ("array-api-compat", "needed"),
         ("scikit-learn", "distill, verify"),
         ("pandas", "tables with words, dates, gaps"),
-        ("pillow", "image folders, show"),
+        ("pillow", "image folders, show, export"),
         ("torch", "convolutional maps, GPU"),
     ):
         try:
@@ -244,6 +351,7 @@ COMMANDS = {
     "verify": _verify,
     "predict": _predict,
     "show": _show,
+    "export": _export,
     "info": _info,
     "copy": _copy,
 }
@@ -252,10 +360,28 @@ COMMANDS = {
 # ---------------------------------------------------------------------- small parts
 
 
+def _trained_on(saved: files.Saved, X: Any, Y: np.ndarray, progress: Progress) -> Any:
+    """Ridge regression on data, as the estimators do it."""
+    estimator = _estimators()
+    if isinstance(X, FileRows):
+        Phi = Lazy(X, lambda A: files.features(saved, A))
+        train = estimator.streaming.StreamedTraining
+        return train(Phi, Y, saved.fit_intercept, progress)
+    Phi = files.features(saved, X)
+    return estimator.training.Training(Phi, Y, saved.fit_intercept)
+
+
 def _scaling(wanted: str, data: Data) -> str | None:
     if wanted == "auto":
         return "global" if data.images else "columns"
     return None if wanted == "none" else wanted
+
+
+def _names_of_sources(model: Any, data: Data) -> list[str] | None:
+    """Files, or lines of a table, that the points started from."""
+    if model.sources_ is None or data.name_of is None:
+        return None
+    return [data.name_of(row) for row in model.sources_.tolist()]
 
 
 def _note_constants(data: Data, progress: Progress) -> None:

@@ -1,32 +1,43 @@
 """The data that a command is given: folders of images, tables, arrays."""
 
 import argparse
+import csv
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import datasets, files
-from ..npz import load_npy, load_npz
+from ..npz import NpyFile, load_npy, load_npz, names_in
+from ..statistics.rows import FileRows
 from ..tables.cells import shown
 from ..tables.columns import Misfit, target_from_cells, target_from_series
 from ..tables.encoder import TableEncoder, names_of, place_of
 from ..tables.frames import READERS, read_frame
-from ..tables.text import Text, read_text
+from ..tables.text import PACKED, Text, read_text
 
 # What an .npz file is read for; others may lie beside them, of any kind.
 ARRAYS = "header X_S X y X_train y_train X_test y_test".split()
-TEXTS = (".csv", ".tsv", ".txt", ".data")  # endings of tables of text
+TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")  # endings of text tables
+# Options that say something about one kind of input; given for another, they are
+# refused rather than passed over.
+OPTIONS = {
+    "a table": ("target", "header", "decimal_comma", "missing", "words", "leave_out"),
+    "a folder of images": ("test", "size"),
+    ".npz": ("channels",),
+    ".npy": ("channels", "targets"),
+}
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
+LARGE = 1 << 27  # bytes of an .npy file of samples that is read in blocks
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
 
 class Data(NamedTuple):
     """What an input holds, whatever its kind."""
 
-    X: np.ndarray  # (n, d)
+    X: Any  # array (n, d), or FileRows where the samples stay in their file
     y: np.ndarray
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
@@ -35,8 +46,14 @@ class Data(NamedTuple):
     images: bool = False  # whether the values are pixels
     table: TableEncoder | None = None  # how a table became X
     notes: tuple[str, ...] = ()  # what was done on the way
+    name_of: Callable[[int], str] | None = None  # of a row of X: its file, or line
 
-    def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the columns of y, where a table has them."""
+        return None if self.table is None else self.table.targets
+
+    def parts(self) -> Iterator[tuple[str, Any, np.ndarray]]:
         """The training samples and, where there are any, the test samples."""
         yield "training", self.X, self.y
         if self.X_test is not None and self.y_test is not None:
@@ -50,41 +67,62 @@ def read(
 ) -> Data:
     """The data of INPUT; a table in the columns that a saved set was made from."""
     path = Path(options.input).expanduser()
+    kind = _kind(path)
+    if kind == ".npy" and not options.targets:
+        raise ValueError(
+            f"{path} holds samples only: name the file of their targets with "
+            "--targets Y.npy"
+        )
+    progress(f"reading {path.name}")
+    check_options(options, kind)
+    if kind == "a table":
+        return _table(path, options, saved)
+    if kind == "a folder of images":
+        return _images(path, options, progress, saved)
+    if kind == ".npz":
+        return _arrays(path, options, saved)
+    return _array_pair(path, options, progress, saved)
+
+
+def _kind(path: Path) -> str:
+    """What an input is, one of `OPTIONS`, by its name."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
-    progress(f"reading {path.name}")
-    ending = path.suffix.lower()
-    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
+    ending, inner = path.suffix.lower(), Path(path.stem).suffix.lower()
+    packed = ending in PACKED and inner in TEXTS
     if path.is_file() and (packed or ending in TEXTS or ending in READERS):
-        return _table(path, options, saved)
+        return "a table"
     if path.is_dir() or ending in ARCHIVES:
-        return _images(path, options, progress, saved)
-    if ending == ".npz":
-        return _arrays(path, options, saved)
-    if ending == ".npy":
-        if not options.targets:
-            raise ValueError(
-                f"{path} holds samples only: name the file of their targets with "
-                "--targets Y.npy"
-            )
-        X, y = (load_npy(p, options.max_bytes) for p in (path, options.targets))
-        return _checked(X, y, str(path), options, saved)
+        return "a folder of images"
+    if ending in (".npz", ".npy"):
+        return ending
     raise ValueError(
-        f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .parquet, "
-        ".xlsx, .zip or .tar (.gz, .bz2, .xz) is needed"
+        f"{path}: a folder of images, or a file .npz, .npy, .csv, .tsv, .txt, "
+        ".parquet, .xlsx, .zip or .tar (.gz, .bz2, .xz) is needed"
     )
 
 
-def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
-    """Rows (n, d) to predict, as the points of a saved set are: of a table with its
-    columns, or of arrays; targets beside them are not looked at.
+def check_options(options: argparse.Namespace, kind: str) -> None:
+    """Refuse what is said about an input of another kind."""
+    for names in OPTIONS.values():
+        for name in set(names) - set(OPTIONS[kind]):
+            value = getattr(options, name, None)
+            unused = value is None or value == [] or (name != "header" and not value)
+            if not unused:
+                meant = " or ".join(k for k, own in OPTIONS.items() if name in own)
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for {meant}, and {options.input} "
+                    f"is {kind}: leave it out"
+                )
+
+
+def samples(options: argparse.Namespace, saved: files.Saved) -> Any:
+    """Rows (n, d) to predict, or `FileRows`, as the points of a saved set are: of a
+    table with its columns, or of arrays; targets beside them are not looked at.
     """
     path = Path(options.input).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    ending = path.suffix.lower()
-    packed = ending == ".gz" and Path(path.stem).suffix.lower() in TEXTS
-    if packed or ending in TEXTS or ending in READERS:
+    kind = _kind(path)
+    if kind == "a table":
         if saved.table is None:
             raise ValueError(
                 f"{options.file} was not made from a table: pass rows as .npy or .npz"
@@ -94,12 +132,15 @@ def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
             return encoder.transform(_source(path, options, encoder))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    if ending == ".npz":
+    if kind == ".npz":
         found = load_npz(path, max_bytes=options.max_bytes, only=["X"])
         if len(found) != 1:
             raise ValueError(f"{path}: one array named X is needed")
         X = next(iter(found.values()))
-    elif ending == ".npy":
+    elif kind == ".npy":
+        file = NpyFile(path)
+        if _is_large(file):
+            return _file_rows(file, options, lambda *_: None)
         X = load_npy(path, options.max_bytes)
     else:
         raise ValueError(f"{path}: a table, or a file .npy or .npz (X), is needed")
@@ -134,6 +175,7 @@ def _images(path, options, progress, saved):
         image_shape=shape,
         images=True,
         notes=found.notes,
+        name_of=found.files.__getitem__,
     )
 
 
@@ -151,13 +193,61 @@ def _arrays(path, options, saved):
         raise ValueError(f"{path} has {sorted(found)}: one name in two spellings")
     for x, y in (("x", "y"), ("x_train", "y_train")):
         if {x, y} <= set(arrays):
-            test = arrays.get("x_test"), arrays.get("y_test")
-            test = None if test[0] is None or test[1] is None else test
-            return _checked(arrays[x], arrays[y], str(path), options, saved, test)
+            tests = arrays.get("x_test"), arrays.get("y_test")
+            test = None if tests[0] is None or tests[1] is None else tests
+            used = {x, y, *(("x_test", "y_test") if test else ())}
+            data = _checked(arrays[x], arrays[y], str(path), options, saved, test)
+            return data._replace(notes=(*data.notes, *_not_looked_at(path, used)))
     raise ValueError(
-        f"{path} has the arrays {sorted(arrays)}: X and y are needed, or X_train and "
-        "y_train (others are not looked at)"
+        f"{path} has the arrays {shown(names_in(path))}: X and y are needed, or "
+        "X_train and y_train; write them with these names (np.savez)"
     )
+
+
+def _array_pair(path, options, progress, saved):
+    """Samples and targets in two files; many samples are read in blocks."""
+    y = load_npy(options.targets, options.max_bytes)
+    file = NpyFile(path)
+    if _is_large(file) and getattr(options, "select", "gcv") == "validation":
+        progress.note("--select validation: all samples are read into memory")
+    elif _is_large(file) and len(file) > math.prod(file.shape[1:]):
+        return _blocks(file, y, options, progress, saved)
+    X = load_npy(path, options.max_bytes)
+    return _checked(X, y, str(path), options, saved)
+
+
+def _blocks(file, y, options, progress, saved):
+    """Data whose samples stay in their file."""
+    name, notes = str(file.path), [f"{file.nbytes:,} bytes of samples: read in blocks"]
+    like = np.broadcast_to(file[:1], file.shape)  # its shape, without its memory
+    like = _channels_last(like, f"{name}: X", options.channels, notes)
+    shape = _rows(like[:1], f"{name}: X")[1]
+    y = _column(y, len(file), f"{name}: y")
+    y = _labels(y, _wanted_classes(options, saved), f"{name}: y", notes)
+    X = _file_rows(file, options, progress)
+    images = shape is not None
+    return Data(X, y, image_shape=shape, images=images, notes=tuple(notes))
+
+
+def _is_large(file):
+    return file.nbytes > LARGE and len(file.shape) > 1
+
+
+def _file_rows(file, options, progress):
+    """Rows of a file that is read in blocks."""
+
+    def flat(A):
+        return _channels_last(A, "X", options.channels, []).reshape(len(A), -1)
+
+    def report(done, total):
+        progress(f"reading {file.path.name}", done, total)
+
+    return FileRows(file, flat, report)
+
+
+def _not_looked_at(path, used):
+    others = [name for name in names_in(path) if name.lower() not in used]
+    return [f"arrays not looked at: {shown(others)}"] if others else []
 
 
 def _checked(X, y, name, options, saved, test=None):
@@ -213,14 +303,19 @@ def _wanted_classes(options, saved):
     """Whether the targets are to be classes; None where it is not known."""
     if saved is not None:
         return saved.classes is not None
-    return {"classification": True, "regression": False, None: None}[options.task]
+    return None if options.task is None else options.task == "classification"
 
 
-def _labels(y, classes, name, notes):
-    """Classes of one-hot rows, unless they are numbers to predict."""
+def _labels(y, classes, name, notes, columns=None):
+    """Classes of one-hot rows, unless they are numbers to predict: the numbers of their
+    columns, or the names.
+    """
     if y.ndim == 1 or classes is False:
         return y
     if ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all():
+        if columns is not None:
+            notes.append(f"{name} is one-hot: classes are the names of its columns")
+            return np.array(columns)[np.argmax(y, axis=1)]
         notes.append(f"{name} is one-hot: class i is its column i (argmax)")
         return np.argmax(y, axis=1)
     if classes:
@@ -276,31 +371,35 @@ def _table(path, options, saved):
     encoder = TableEncoder.from_dict(saved.table) if saved and saved.table else None
     source = _source(path, options, encoder)
     names = names_of(source)
-    wanted = options.target or (encoder.target if encoder else None)
-    if wanted is None:
+    wanted = options.target or (encoder.targets if encoder else None)
+    if not wanted:
         raise ValueError(f"{path}: name the column of the targets with --target COLUMN")
-    target = _place(names, wanted, path)
+    targets = _wanted(names, wanted, path)
     words = list(getattr(options, "words", []))
     if saved is not None and saved.classes is not None:
-        words += [names[target]] * (saved.classes.dtype.kind == "U")
-    y, whole = _targets(path, source, names[target], names[target] in words)
+        words += targets * (len(targets) == 1 and saved.classes.dtype.kind == "U")
     if encoder is None:
         encoder = TableEncoder(
             missing=getattr(options, "missing", None),
-            words=[word for word in words if word != names[target]],
+            words=[word for word in words if word not in targets],
             leave_out=getattr(options, "leave_out", []),
-            target=names[target],
         )
-    _check_targets(path, source, target, whole, encoder.missing)
+    encoder.target = targets[0] if len(targets) == 1 else tuple(targets)
+    y, whole = _all_targets(path, source, targets, words, encoder.missing)
     try:
-        X, kept = _encoded(encoder, source, names[target], whole, saved is None)
+        X, kept = _encoded(encoder, source, whole, saved is None)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     notes = [*getattr(source, "notes", ()), *encoder.notes()]
+    y = _labels(y, _wanted_classes(options, saved), f"{path}: y", notes, targets)
     if len(X) < len(kept):
         notes.append(f"rows without missing values: {len(X)} of {len(kept)}")
-    columns = tuple(encoder.get_feature_names_out().tolist())
-    return Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    columns, rows = (
+        tuple(encoder.get_feature_names_out().tolist()),
+        np.flatnonzero(kept),
+    )
+    found = Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
+    return found._replace(name_of=lambda row: place_of(source, int(rows[row])))
 
 
 def _source(path, options, encoder):
@@ -321,18 +420,15 @@ def _source(path, options, encoder):
 
 def _known_names(options, encoder):
     """Names that the first line has, if it is one of names."""
-    known, target = [], options.target
+    known, targets = [], list(options.target or [])
     if encoder is not None:
         known = [entry.name for entry in encoder.entries if entry.width]
-        target = target or encoder.target
-    if target is not None and not target.lstrip("-").isdigit():
-        known.append(target)
-    return known
+        targets = targets or list(encoder.targets)
+    return known + [name for name in targets if not _is_place(name) and "," not in name]
 
 
-def _encoded(encoder, source, target, whole, new):
+def _encoded(encoder, source, whole, new):
     """The matrix, and which rows are in it."""
-    encoder.target = target
     if new:
         encoder.fit(source, whole)
     if encoder.missing == "drop":
@@ -340,6 +436,27 @@ def _encoded(encoder, source, target, whole, new):
         if not whole.any():
             raise ValueError("no row is without missing values")
     return encoder.transform(source, whole), whole
+
+
+def _all_targets(path, source, names, words, missing):
+    """The targets (n,), or (n, k) of several columns, and which rows have them all."""
+    columns = []
+    for name in names:
+        y, whole = _targets(path, source, name, name in words)
+        _check_targets(path, source, names_of(source).index(name), whole, missing)
+        if len(names) > 1 and y.dtype.kind == "U":
+            raise ValueError(
+                f"{path}: the target {shown([name])} has words such as "
+                f"{shown([str(y[whole][0])])}, and several targets are numbers, or "
+                "labels of 0 and 1"
+            )
+        columns.append((y, whole))
+    whole = np.all([whole for _, whole in columns], axis=0)
+    if not whole.any():
+        raise ValueError(f"{path}: no row has all targets {shown(names)}")
+    if len(names) == 1:
+        return columns[0][0], whole
+    return np.column_stack([y for y, _ in columns]), whole
 
 
 def _targets(path, source, name, words):
@@ -376,15 +493,41 @@ def _check_targets(path, source, target, whole, missing):
     )
 
 
+def _is_place(name):
+    return name.lstrip("-").isdigit()
+
+
+def _wanted(names, wanted, path):
+    """Names of the columns that are wanted, several of them with commas between."""
+    found = []
+    for name in wanted:
+        try:
+            found.append(names[_place(names, name, path)])
+        except ValueError:
+            parts = next(csv.reader([name], skipinitialspace=True), [])
+            if len(parts) < 2:
+                raise
+            found += [names[_place(names, part.strip(), path)] for part in parts]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise ValueError(f"{path}: the target {shown(twice)} is named twice")
+    if len(found) == len(names):
+        raise ValueError(
+            f"{path}: every column is a target: none is left to predict by"
+        )
+    return found
+
+
 def _place(names, wanted, path):
     """The number of the column that is called `wanted`, or has that number."""
     if len(names) < 2:
         raise ValueError(
-            f"{path} has the target only: at least one more column is needed"
+            f"{path} has one column only, {shown(names)}: no comma, semicolon, tab, | "
+            "or blank parts its lines; a target and one more column are needed"
         )
     if wanted in names:
         return names.index(wanted)
-    if wanted.lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
+    if _is_place(wanted) and -len(names) <= int(wanted) < len(names):
         return int(wanted) % len(names)
     raise ValueError(f"{path} has no column {shown([wanted])}; it has {shown(names)}")
 
@@ -404,9 +547,11 @@ def guessed_task(data: Data) -> str:
             f"the targets are texts with {distinct} different values among {len(y)}, "
             f"such as {str(y[0])!r}: say --task classification if they are classes"
         )
+    if y.ndim == 2:
+        return "multilabel" if _are_labels(y) else "regression"
     if (data.images and y.dtype.kind != "f") or y.dtype.kind in "Ub":
         return "classification"
-    if y.ndim == 2 or not whole:
+    if not whole:
         return "regression"
     if y.dtype.kind in "iu" and distinct <= 100 and 2 * distinct <= len(y):
         return "classification"
@@ -414,6 +559,20 @@ def guessed_task(data: Data) -> str:
         f"the targets are whole numbers with {distinct} different values among "
         f"{len(y)}: say --task regression or --task classification"
     )
+
+
+def _are_labels(y: np.ndarray) -> bool:
+    return y.ndim == 2 and bool(((y == 0) | (y == 1)).all())
+
+
+def check_labels(data: Data) -> None:
+    """Refuse targets that are no columns of 0 and 1."""
+    for name, _, y in data.parts():
+        if not _are_labels(y):
+            raise ValueError(
+                f"the {name} targets have shape {y.shape}, of {y.dtype}: labels are "
+                "several columns (n, k) of 0 and 1, as --target a,b names them"
+            )
 
 
 def check_test_classes(data: Data) -> None:
@@ -441,20 +600,21 @@ def targets_of(
             )
         return Y, None
     places = {label: i for i, label in enumerate(saved.classes.tolist())}
-    unknown = sorted({str(label) for label in set(y.ravel().tolist()) - set(places)})
+    labels, codes = np.unique(y, return_inverse=True)
+    unknown = sorted({str(label) for label in labels.tolist() if label not in places})
     if unknown or y.ndim != 1:
         raise ValueError(
             f"{options.input} has the classes {', '.join(unknown[:5])}, of which "
             f"{options.file} knows nothing; it knows "
             f"{shortened(', '.join(map(str, places)))}"
         )
-    classes = np.array([places[label] for label in y.tolist()])
+    classes = np.array([places[label] for label in labels.tolist()])[codes]
     return datasets.one_hot(classes, len(places)), classes
 
 
 def as_numbers(y: np.ndarray, name: str) -> np.ndarray:
     """Targets in float64; texts are refused."""
-    if y.dtype.kind not in "fiu":
+    if y.dtype.kind not in "fiub":
         raise ValueError(
             f"{name} are texts such as {str(y.ravel()[0])!r}: regression needs "
             "numbers, or say --task classification"

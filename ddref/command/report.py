@@ -1,20 +1,21 @@
-"""What the commands print and draw."""
+"""What the commands print."""
 
 import argparse
-import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import files, measure
+from ..intercept import contrasts
 from ..measure import Certificate
 from ..npz import shortened as one_line
+from ..statistics.rows import FileRows
+from ..tables.cells import shown as names_shown
 from .inputs import shortened, targets_of
-
-PIXELS = 1 << 25  # of a picture, all points together
 
 
 def summary(saved: files.Saved) -> str:
@@ -30,6 +31,7 @@ def summary(saved: files.Saved) -> str:
         "scaling": _scaling(saved),
         "labels": f"from {saved.Y_S.min():.4g} to {saved.Y_S.max():.4g}",
         **_certified(certificate),
+        "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
     # texts of a file are shown, and do not steer the terminal
@@ -50,8 +52,10 @@ def _table(saved: files.Saved) -> dict[str, str]:
     counts = Counter(column["kind"] for column in columns)
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     lines = {"table": f"{len(columns)} columns: {said}"}
-    if saved.table["target"] is not None:
+    if isinstance(saved.table["target"], str):
         lines["table"] += f"; target {shortened(saved.table['target'], 40)!r}"
+    elif saved.table["target"] is not None:
+        lines["table"] += f"; targets {names_shown(saved.table['target'], 60)}"
     if saved.table["missing"] is not None:
         how = {"drop": "their rows are left out", "mean": "filled in"}
         lines["missing values"] = how[saved.table["missing"]]
@@ -59,10 +63,11 @@ def _table(saved: files.Saved) -> dict[str, str]:
 
 
 def _classes(saved: files.Saved) -> str:
-    if saved.classes is None:
+    if saved.class_names is None:
         return ""
-    names = shortened(", ".join(saved.class_names or ()))
-    return f", {len(saved.classes)} classes: {names}"
+    names = shortened(", ".join(saved.class_names))
+    what = "labels" if saved.classes is None else "classes"
+    return f", {len(saved.class_names)} {what}: {names}"
 
 
 def _model(saved: files.Saved) -> str:
@@ -81,6 +86,16 @@ def _scaling(saved: files.Saved) -> str:
     return {"none": "none", "columns": "each column by its mean and deviation"}[
         saved.scaling
     ]
+
+
+def _sources(saved: files.Saved) -> str:
+    """The samples that the points started from, in their order."""
+    if saved.sources is None:
+        return "no samples on record"
+    rows = f"samples {shortened(', '.join(map(str, saved.sources.tolist())), 60)}"
+    if saved.source_names is None:
+        return f"{rows} (rows from 0)"
+    return f"{rows}: {shortened(', '.join(saved.source_names), 100)}"
 
 
 def _certified(certificate: dict[str, Any]) -> dict[str, str]:
@@ -105,6 +120,29 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
     return lines
 
 
+def sensitivity(saved: files.Saved) -> str:
+    """How far the model moves when features or labels of the set are changed."""
+    if saved.fit_intercept and len(saved.Y_S) == 1:
+        return "the model is a constant, whatever the features"
+    with np.errstate(all="ignore"):
+        Phi_S = files.features(saved, saved.X_S)
+        Y_S = saved.Y_S.astype(np.float64)
+        if saved.fit_intercept:
+            Phi_S, Y_S = contrasts(Phi_S), contrasts(Y_S)
+        found = measure.sensitivity(Phi_S, Y_S, saved.lam_S)
+        most = [
+            1e-6 * float(per_unit * np.linalg.norm(of))
+            for per_unit, of in zip(found, (Phi_S, Y_S), strict=True)
+        ]
+    if not np.isfinite(most).all():
+        return "a change, however small, may give another model: keep all digits"
+    features, labels = most
+    return (
+        f"1e-6 of the features moves the model by up to {features:.1g} of its norm, "
+        f"of the labels by up to {labels:.1g}"
+    )
+
+
 def errors(certificate: Certificate) -> str:
     """Lines about the errors of a set that was trained on, and what is allowed."""
     error, allowed = certificate.relative_error, certificate.tolerance
@@ -123,7 +161,7 @@ def errors(certificate: Certificate) -> str:
 
 def comparison(
     saved: files.Saved,
-    X: np.ndarray,
+    X: Any,
     y: np.ndarray,
     model: tuple[np.ndarray, np.ndarray],
     small: tuple[np.ndarray, np.ndarray],
@@ -131,9 +169,15 @@ def comparison(
     options: argparse.Namespace,
 ) -> str:
     """One line about the two models on samples."""
-    Phi = files.features(saved, X)
-    P, P_S = (Phi @ W + b for W, b in (model, small))
+    blocks = (files.features(saved, A) for A in blocks_of(X))
+    both = ([Phi @ W + b for W, b in (model, small)] for Phi in blocks)
+    P, P_S = map(np.concatenate, zip(*both, strict=True))
     Y, classes = targets_of(saved, y, options)
+    if saved.task == "multilabel":
+        there, there_S = P > files.PRESENT, P_S > files.PRESENT
+        good, good_S = (f"{np.mean(found == Y):.2%}" for found in (there, there_S))
+        said, after = "labels right on", f"; {int(np.sum(there != there_S))} differ"
+        return _compared(f"{said} {name}", good, good_S, len(saved.X_S), after)
     if classes is None:
         total = np.sum((Y - Y.mean(axis=0)) ** 2) or 1.0
         good, good_S = (f"{1 - np.sum((Y - A) ** 2) / total:.6f}" for A in (P, P_S))
@@ -143,67 +187,33 @@ def comparison(
         good, good_S = (f"{np.mean(found == classes):.2%}" for found in (c, c_S))
         said = "accuracy"
         after = f"; {int(np.sum(c != c_S))} of {len(X):,} decisions differ"
-    return (
-        f"{f'{said} on {name}':23}{good} trained on the data, {good_S} on "
-        f"{len(saved.X_S)} points{after}"
-    )
+    return _compared(f"{said} on {name}", good, good_S, len(saved.X_S), after)
 
 
-# -------------------------------------------------------------------------- pictures
+def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str:
+    return f"{what:23}{good} trained on the data, {good_S} on {points} points{after}"
 
 
-def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
-    """The points as one picture of bytes, and what its shades mean."""
-    tiles, zoom, mapping = _tiles(saved)
-    size = tiles[0].size * zoom**2
-    if len(tiles) * size > PIXELS:  # smaller first, then fewer
-        zoom = max(1, math.isqrt(PIXELS // max(1, tiles.size)))
-        shown = max(1, min(len(tiles), PIXELS // (tiles[0].size * zoom**2)))
-        if shown < len(tiles):
-            mapping += f"; the first {shown:,} of {len(tiles):,} points"
-        tiles = tiles[:shown]
-    low, high = float(tiles.min()), float(tiles.max())
-    shades = _shades(tiles, low, high)
-    shades = np.repeat(np.repeat(shades, zoom, axis=1), zoom, axis=2)
-    if shades.ndim == 4 and shades.shape[3] == 1:
-        shades = shades[..., 0]
-    height, width = shades.shape[1] + 4, shades.shape[2] + 4
-    across = min(len(shades), max(1, 1200 // width)) if saved.image_shape else 1
-    down = -(-len(shades) // across)
-    size = (down * height + 4, across * width + 4, *shades.shape[3:])
-    picture = np.full(size, 255, dtype=np.uint8)
-    for i, tile in enumerate(shades):
-        top, left = 4 + i // across * height, 4 + i % across * width
-        picture[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    said = f"{mapping}; black is {low:.6g}, white {high:.6g}, the same for all points"
-    return picture, said
+def scored(model: Any, X: Any, y: np.ndarray) -> float:
+    """Accuracy of a classifier, or R^2, on samples; those of a file in blocks."""
+    if not isinstance(X, FileRows):
+        return model.score(X, y)
+    predictions = predicted(model, X)
+    if hasattr(model, "classes_"):
+        return float(np.mean(predictions == y))
+    left = ((y - predictions) ** 2).sum(axis=0)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    return float(np.mean(1 - left / np.where(total > 0, total, 1.0)))
 
 
-def _shades(tiles: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values as bytes: `low` is 0, `high` 255."""
-    size = max(abs(low), abs(high)) or 1.0  # first, so that no difference overflows
-    spread = (high / size - low / size) or 1.0
-    shares = (tiles / size - low / size) / spread
-    return np.rint(255 * shares).astype(np.uint8)
+def predicted(model: Any, X: Any) -> np.ndarray:
+    """Predictions of a model on samples, a block at a time."""
+    return np.concatenate([model.predict(A) for A in blocks_of(X)])
 
 
-def _tiles(saved: files.Saved) -> tuple[np.ndarray, int, str]:
-    """One tile a point, how much larger to draw it, and in which units it is."""
-    if saved.image_shape is not None:
-        tiles = saved.X_S.reshape(len(saved.X_S), *saved.image_shape)
-        if tiles.ndim == 4 and tiles.shape[3] not in (1, 3):
-            tiles = (tiles / tiles.shape[3]).sum(axis=3)  # no sum overflows
-        return tiles, max(1, 96 // max(tiles.shape[1:3])), "in units of the data"
-    rows = (saved.X_S - saved.mean) / saved.scale
-    how = "scaled"
-    if saved.scaling == "none":
-        size = np.abs(rows).max(axis=0)  # first, so that no square overflows
-        rows = rows / np.where(size == 0, 1.0, size)
-        spread = rows.std(axis=0)
-        rows = (rows - rows.mean(axis=0)) / np.where(spread == 0, 1.0, spread)
-        how = "by its own spread"
-    zoom = max(1, min(24, 1200 // rows.shape[1]))
-    return rows[:, None, :], zoom, f"a line a point, a cell a column, {how}"
+def blocks_of(X: Any) -> Iterable[np.ndarray]:
+    """Samples in blocks; of an array one block."""
+    return X.blocks() if isinstance(X, FileRows) else [X]
 
 
 # -------------------------------------------------------------------------- progress

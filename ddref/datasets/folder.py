@@ -141,7 +141,9 @@ def image_folder(
         train = _drawn(path, y, train, test, seed, names)
         notes.append(f"{np.sum(~train)} of {len(y)} images drawn as test images")
     X = np.stack(images)
-    return as_dataset((X[train], y[train], X[~train], y[~train]), names, notes)
+    found = as_dataset((X[train], y[train], X[~train], y[~train]), names, notes)
+    chosen = (pictures[i] for i in np.flatnonzero(train))
+    return found._replace(files=tuple("/".join(places[p]) for p in chosen))
 
 
 def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -227,6 +229,11 @@ def _layout(
         f"{name}/ is not looked at: the test images are those of {tests[0]}/"
         for name in tests[1:]
     ]
+    outer_parts = tuple(filter(None, outer.pop().split("/")))
+    notes += [
+        f"{name}/ is not looked at: test images are those of test/ or val/"
+        for name in _others(path, files, outer_parts)
+    ]
     used = {"train": "train", **{name: "test" for name in tests[:1]}}
     found: dict[Picture, Parts] = {}
     for parts, i in depths.items():
@@ -235,6 +242,19 @@ def _layout(
             _check_place(path, parts, tuple(rest), f"{split}/<class>/<image>", split)
             found[Picture(used[split], *rest)] = parts
     return found, notes
+
+
+def _others(path: Path, files: dict[Parts, Any], outer: Parts) -> list[str]:
+    """Folders beside train/ that are no test folders."""
+    depth = len(outer)
+    if path.is_dir():
+        beside = path.joinpath(*outer).iterdir()
+        names = {place.name for place in beside if place.is_dir()}
+    else:
+        inside = [p for p in files if p[:depth] == outer and len(p) > depth + 1]
+        names = {parts[depth] for parts in inside}
+    known = {"train", *TESTS}
+    return sorted(n for n in names if n not in known and not _passed_over((n,)))
 
 
 def _depth(parts: Parts) -> int | None:

@@ -41,6 +41,8 @@ class Dataset(NamedTuple):
         The name of class i is `class_names[i]`.
     notes : tuple of str
         What was done to images on the way, in words; see `image_folder`.
+    files : tuple of str
+        Names of the training images, where they came from files of their own.
     """
 
     X_train: np.ndarray
@@ -49,6 +51,7 @@ class Dataset(NamedTuple):
     y_test: np.ndarray
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def as_dataset(

@@ -44,6 +44,8 @@ class Added:
         Of rows ``[Phi - shift, 1]``.
     X, Y, codes : ndarray
         At most KEPT samples with their targets, evenly over classes.
+    rows : ndarray
+        Their numbers, counted over all that were added.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Added:
         self.Y: Any = None
         self.codes: Any = None
         self.keys: Any = None
+        self.rows: Any = None
+        self.seen = 0
         self.range: tuple[float, float] | None = (np.inf, -np.inf)
 
     def changed(
@@ -72,8 +76,13 @@ class Added:
         Y: np.ndarray,
         codes: np.ndarray | None,
         weights: np.ndarray | None,
+        numbers: np.ndarray,
+        size: int,
     ) -> "Added":
-        """These with a batch more, or less; they stay as they are themselves."""
+        """These with a batch more, or less; they stay as they are themselves.
+
+        `numbers` (n,) are those of the rows in the batch, which had `size`.
+        """
         after = copy.copy(self)
         after.statistics = copy.deepcopy(self.statistics)
         rows = np.hstack([Phi - self.shift, np.ones((len(Phi), 1))])
@@ -84,18 +93,20 @@ class Added:
             after._without(X, Y)
             after.range = None  # of what is left it is not known
         else:
-            after._with(X, Y, codes)
+            after._with(X, Y, codes, self.seen + numbers)
+            after.seen += size
             if after.range is not None:
                 low, high = after.range
                 after.range = min(low, float(X.min())), max(high, float(X.max()))
         return after
 
-    def _with(self, X, Y, codes):
+    def _with(self, X, Y, codes, numbers):
         """Keep those of all samples whose random keys are smallest, class by class."""
         keys = np.random.default_rng(self.statistics.n).random(len(X))
         if self.X is not None:
             X, Y = np.vstack([self.X, X]), np.vstack([self.Y, Y])
             keys = np.concatenate([self.keys, keys])
+            numbers = np.concatenate([self.rows, numbers])
             codes = codes if codes is None else np.concatenate([self.codes, codes])
         groups = [np.arange(len(X))]
         if codes is not None:
@@ -104,6 +115,7 @@ class Added:
         rows = np.concatenate([g[np.argsort(keys[g])[:most]] for g in groups])
         self.X, self.Y, self.keys = X[rows], Y[rows], keys[rows]
         self.codes = None if codes is None else codes[rows]
+        self.rows = numbers[rows]
 
     def _without(self, X, Y):
         """Samples that go are no points to start from."""
@@ -112,6 +124,7 @@ class Added:
         rows = [i for i, row in enumerate(here) if row.tobytes() not in gone]
         self.X, self.Y, self.keys = self.X[rows], self.Y[rows], self.keys[rows]
         self.codes = None if self.codes is None else self.codes[rows]
+        self.rows = self.rows[rows]
 
 
 def rows_alike(statistics: Statistics, shift: np.ndarray, ones: bool) -> Alike:

@@ -34,6 +34,7 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..statistics.rows import FileRows, Lazy, parts
 from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
@@ -46,8 +47,16 @@ from .frozen import (
     solved,
 )
 from .images import Images, displayed
-from .points import copies, noise, plain_rows, samples_to_start_from, some_rows
+from .points import (
+    copies,
+    dense_rows,
+    noise,
+    plain_rows,
+    samples_to_start_from,
+    some_rows,
+)
 from .sparse import SparseTraining
+from .streaming import StreamedTraining
 from .training import Training, as_numpy, by_validation, trained
 from .weights import (
     checked_weights,
@@ -60,6 +69,8 @@ from .weights import (
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
+MEANS = 10_000  # numbers in a file that say what the classes of a table look like
+LARGEST = 1e150  # of X: sums of squares stay in the range of float64
 
 
 class ScaledMap:
@@ -162,6 +173,10 @@ class Distiller(BaseEstimator):
     certificate_ : Certificate of ddref.measure
         Error after training on the set again, condition number, distance to the samples
         and the bound no set can beat, decisions changed.
+    sources_ : ndarray (m,), or None
+        The row of X that each point started from, to lay side by side with it (with
+        `partial_fit` counted over all batches). None where points start from no
+        samples: another `init`, or sums.
     mean_, scale_ : ndarray (d,)
         Scaling of the columns: 0 and 1 without.
     lams_, lam_scores_ : ndarray
@@ -315,14 +330,20 @@ class Distiller(BaseEstimator):
             return f"scaling = {self.scaling!r}, which subtracts means,"
         return "" if self.device is None else f"device = {self.device!r}"
 
-    def _distil(self, X, Y, y, weights):
+    def _distil(self, X, Y, y, weights, rows):
         """Fit and distil: X (n, d) and Y (n, k) in float64; y the classes, or None;
-        weights (n,) above 0, or None.
+        weights (n,) above 0, or None; rows (n,) their numbers among those given.
         """
-        rng = self._begin(X, weights)
         self.data_range_ = float(X.min()), float(X.max())
+        largest = max(map(abs, self.data_range_))
+        if largest > LARGEST:
+            raise ValueError(
+                f"X has values up to {largest:.3g}, whose squares float64 does not "
+                "hold: take another unit"
+            )
+        rng = self._begin(X, weights)
         self._report("features")
-        Phi, Y_ = self._features(X), self._array(Y)
+        Phi, Y_ = self._features(X), self._targets(Y)
         if Phi.shape[0] != Y_.shape[0]:
             raise ValueError(
                 f"the feature map gave {Phi.shape[0]} rows for {Y_.shape[0]} samples"
@@ -330,8 +351,27 @@ class Distiller(BaseEstimator):
         self._report("statistics")
         W, b = self._train(Phi, Y_, y, weights, rng)
         self._report("distilling")
-        X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W))
+        X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W), rows)
         return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _fit_file(self, rows, y):
+        """Fit and distil from rows of a file (n, d), which are read in blocks; y (n,)
+        classes or (n, k) labels of a classifier, or targets (n,) or (n, k).
+        """
+        self._forget()
+        self.n_features_in_, self.table_ = rows.shape[1], None
+        if isinstance(self, ClassifierMixin) and y.ndim == 2:
+            self.classes_, self.multilabel_ = np.arange(y.shape[1]), True
+        elif isinstance(self, ClassifierMixin):
+            classes, codes = _codes_of(y)
+            self.classes_, self.multilabel_ = classes, False
+            Y = Lazy(codes, lambda some: one_hot(some, len(classes)), len(classes))
+            return self._distil(rows, Y, codes, None, None)
+        Y = np.asarray(y, dtype=np.float64)
+        self._distil(rows, Y.reshape(len(Y), -1), None, None, None)
+        if Y.ndim == 1:
+            self._flatten()
+        return self
 
     def _begin(self, X, weights):
         """Parameters are checked; scaling, seed and map are found. Returns the source
@@ -347,10 +387,10 @@ class Distiller(BaseEstimator):
 
     def _distil_sums(self, alike, n, d, starts):
         """Fit and distil from rows with the sums of n samples of d columns; starts (X,
-        Y, y) are samples to start from: X is None where there are none, y where they
-        have no classes.
+        Y, y, rows) are samples to start from: X is None where there are none, y where
+        they have no classes; rows are their numbers.
         """
-        X, Y_0, y = starts
+        X, Y_0, y, rows = starts
         self.n_features_in_ = d
         several = isinstance(self.lam, str) or hasattr(self.lam, "__iter__")
         if several and self.select != "gcv":
@@ -371,14 +411,14 @@ class Distiller(BaseEstimator):
                 "init='noise' (without a feature map), 'orthonormal', or an array of "
                 "points (m, d)"
             )
-        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W))
+        X_0, m = self._start(rng, X, Y_0, y, weights, minimal_points(W), rows)
         self._distil_model(W, b, X_0, m, Phi, False)
         self.certificate_ = self.certificate_._replace(samples=n)
 
     def _distil_added(self, added):
         """Fit and distil from the samples that came and did not go."""
         alike = rows_alike(added.statistics, added.shift, True)
-        starts = added.X, added.Y, added.codes
+        starts = added.X, added.Y, added.codes, added.rows
         self._distil_sums(alike, added.statistics.n, added.X.shape[1], starts)
         self.data_range_ = added.range
         self._added = added
@@ -447,10 +487,12 @@ class Distiller(BaseEstimator):
         """Sums to which the first batch can be added."""
         return Added(self._unscaled_features(X), Y, weights, **options)
 
-    def _change(self, sign, X, Y, codes, weights, added):
-        """Add samples to those before, or take them away, and distil again."""
+    def _change(self, sign, X, Y, codes, weights, rows, added):
+        """Add samples to those before, or take them away, and distil again; rows are
+        their numbers (n,) in the batch, and its size.
+        """
         Phi = self._unscaled_features(X)
-        after = added.changed(sign, X, Phi, Y, codes, weights)
+        after = added.changed(sign, X, Phi, Y, codes, weights, *rows)
         names = getattr(self, "feature_names_in_", None)
         self._forget()
         self.table_ = None
@@ -485,7 +527,7 @@ class Distiller(BaseEstimator):
         alike = rows_alike(statistics, np.zeros((1, p)), ones)
         d = self._width(np.zeros((p, 1)), None)
         codes = None if classes is None else np.zeros(0, dtype=int)
-        self._distil_sums(alike, statistics.n, d, (None, None, codes))
+        self._distil_sums(alike, statistics.n, d, (None, None, codes, None))
         self.data_range_ = None
         return self
 
@@ -564,7 +606,7 @@ class Distiller(BaseEstimator):
         if classification:
             self.classes_, self.multilabel_ = np.asarray(linear.classes), False
             y = None if Y is None else _decisions(Y).astype(int)
-        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W))
+        X_0, m = self._start(rng, X, Y, y, None, minimal_points(W), None)
         self._distil_model(W, b, X_0, m, Phi, classification)
         if linear.flat:
             self._flatten()
@@ -620,13 +662,20 @@ class Distiller(BaseEstimator):
         """The certificate with how predictions on samples change."""
         Phi_S = self._features(as_numpy(found.X_S))
         W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        P, P_S = Phi @ W + b, Phi @ W_S + b_S
-        changed = None
-        if classes:
-            changed = int(np.sum(as_numpy(_decisions(P) != _decisions(P_S))))
+        blocks = parts(*Phi.shape) if isinstance(Phi, Lazy) else [slice(None)]
+        changed, errors, sizes = 0, [], []
+        for part in blocks:
+            rows = Phi[part, :]
+            P, P_S = rows @ W + b, rows @ W_S + b_S
+            changed += int(np.sum(as_numpy(_decisions(P) != _decisions(P_S))))
+            errors.append(norm(P_S - P))
+            sizes.append(norm(P))
+            if isinstance(Phi, Lazy):
+                self._report("checking", part.stop, Phi.shape[0])
+        error, size = math.hypot(*errors), math.hypot(*sizes)
         return found.certificate._replace(
-            prediction_error=relative_error(P_S, P),
-            decisions_changed=changed,
+            prediction_error=error / size if size else (math.inf if error else 0.0),
+            decisions_changed=changed if classes else None,
             samples=Phi.shape[0],
         )
 
@@ -647,6 +696,12 @@ class Distiller(BaseEstimator):
                     f"{name} = {getattr(self, name)!r} must be {', '.join(most)} or "
                     f"{last}"
                 )
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise TypeError(
+                f"fit_intercept must be True or False, got {self.fit_intercept!r}"
+            )
+        if self.device is not None:
+            _check_device(self.device)
         if self.lam_s is not None:
             check_lam(self.lam_s, "lam_s")
         starts = ("real", "noise", "orthonormal")
@@ -670,6 +725,10 @@ class Distiller(BaseEstimator):
         """What is subtracted from each column, and what each is divided by."""
         if self.scaling is None:
             return np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.scaling == "global" and weights is None:
+            std = float(X.std()) if X.max() > X.min() else 0.0
+            d = X.shape[1]
+            return np.full(d, float(X.mean())), np.full(d, std if std > 0 else 1.0)
         if self.scaling == "global":
             each = None if weights is None else np.repeat(weights, X.shape[1])
             mean, std = (
@@ -679,7 +738,14 @@ class Distiller(BaseEstimator):
             std = std if np.ptp(X) > 0 and std > 0 else 1.0
             return np.full(X.shape[1], mean), np.full(X.shape[1], std)
         means, stds = column_means(X, weights), column_deviations(X, weights)
-        varies = (np.ptp(X, axis=0) > 0) & (stds > 0)
+        varies = X.max(axis=0) > X.min(axis=0)
+        if (stds[varies] == 0).any():
+            column = int(np.argmax(varies & (stds == 0)))
+            size = np.maximum(-X.min(axis=0), X.max(axis=0))[column]
+            raise ValueError(
+                f"column {column} has values up to {size:.3g}, whose squares are zero "
+                "in float64: take another unit"
+            )
         return means, np.where(varies, stds, 1.0)  # a constant column is divided by 1
 
     def _map(self, X, weights, seed):
@@ -725,6 +791,8 @@ class Distiller(BaseEstimator):
 
     def _features(self, X):
         """Features of rows of X, in the library and on the device of the algebra."""
+        if isinstance(X, FileRows):
+            return Lazy(X, self._features)
         A = X if hasattr(X, "toarray") else self._array(X)
         if self.feature_map_ is None and self.scaling is None:
             return A  # large data are not copied
@@ -734,6 +802,12 @@ class Distiller(BaseEstimator):
             hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
             hint = hint if self.device is None else ""
             raise TypeError(f"feature_map: {error}{hint}") from error
+
+    def _targets(self, Y):
+        """Targets (n, k) for the algebra."""
+        if isinstance(Y, Lazy):
+            return Lazy(Y, self._array, Y.shape[1])
+        return self._array(Y)
 
     def _array(self, A):
         """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
@@ -750,6 +824,7 @@ class Distiller(BaseEstimator):
         given.
         """
         train = SparseTraining if hasattr(Phi, "toarray") else Training
+        train = StreamedTraining if isinstance(Phi, Lazy) else train
         model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
@@ -805,8 +880,11 @@ class Distiller(BaseEstimator):
             raise ValueError("lam is an empty sequence")
         return lams
 
-    def _start(self, rng, X, Y, y, weights, rank):
-        """Rows X_0 (m, d) to stay near, None for orthonormal features; and m."""
+    def _start(self, rng, X, Y, y, weights, rank, rows):
+        """Rows X_0 (m, d) to stay near, None for orthonormal features; and m. The
+        numbers of samples among them go into `sources_`; of X they are rows, or 0 to n.
+        """
+        self.sources_ = None
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
@@ -833,7 +911,9 @@ class Distiller(BaseEstimator):
         if self.init == "noise":
             scale = None if self.scaling is None else self.scale_
             return noise(rng, X, scale, m, weights), m
-        return samples_to_start_from(rng, X, Y, y, m), m
+        chosen = samples_to_start_from(rng, X, Y, y, m)
+        self.sources_ = chosen if rows is None else rows[chosen]
+        return dense_rows(X, chosen), m
 
     def _own_points(self):
         own, d = plain_rows(self.init, "init"), len(self.mean_)
@@ -921,32 +1001,41 @@ class Distiller(BaseEstimator):
         class_names: Sequence[str] | None = None,
         overwrite: bool = False,
         data: tuple[np.ndarray, np.ndarray] | None = None,
+        map_arrays: bool = False,
+        source_names: Sequence[str] | None = None,
     ) -> None:
         """Write the distilled set to one `.npz` file, see `ddref.files`.
 
         It holds all a colleague needs, and no pickle.
 
-        `class_names` are words for the classes, in the order of `classes_`; default:
-        the classes themselves. Of `data`, the arrays (X, y) that were fitted, a
-        checksum goes into the file.
+        `class_names` are words for the classes, in the order of `classes_`, or for the
+        labels; default: the classes themselves, or the numbers of the labels. Of
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and
+        of a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too.
+        `source_names` are names of the samples in `sources_`, such as those of their
+        files, one a point.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
+        if source_names is not None:
+            saved = saved._replace(source_names=tuple(map(str, source_names)))
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
-        files.save(path, saved, overwrite=overwrite)
+            if (
+                self.table_ is not None
+                and saved.Y_S.shape[1] * saved.mean.size <= MEANS
+            ):
+                saved = saved._replace(means=files.means(*data, saved.classes))
+        files.save(path, saved, overwrite=overwrite, map_arrays=map_arrays)
 
     def _saved(self, class_names=None):
         classes = getattr(self, "classes_", None)
-        if getattr(self, "multilabel_", False):
-            warnings.warn(
-                "a file has one class a sample, or targets: the labels are saved as "
-                "targets of 0 and 1, each present where its prediction is above 0.5",
-                stacklevel=3,
-            )
-            classes = class_names = None
-        if classes is not None and class_names is None:
+        if class_names is None and classes is not None:
             class_names = [str(c) for c in classes]
+        task = "regression" if classes is None else "classification"
+        if getattr(self, "multilabel_", False):
+            task, classes = "multilabel", None
         Y_S = self.y_distilled_.reshape(len(self.y_distilled_), -1)
         if classes is not None and Y_S.shape[1] == 1:  # a score for each of the two
             Y_S = np.hstack([-Y_S / 2, Y_S / 2])
@@ -962,10 +1051,11 @@ class Distiller(BaseEstimator):
             feature_map=files.plain(self.feature_map_),
             image_shape=self.image_shape_,
             value_range=self.data_range_,
-            task="regression" if classes is None else "classification",
+            task=task,
             classes=None if classes is None else np.asarray(classes),
-            class_names=None if classes is None else tuple(map(str, class_names)),
+            class_names=None if task == "regression" else tuple(map(str, class_names)),
             seed=self.seed_,
+            sources=self.sources_,
             table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
@@ -1064,8 +1154,9 @@ class DistilledRidge(RegressorMixin, Distiller):
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
-        self._distil(X, y.reshape(len(y), -1), None, weights)
+        y, rows = np.asarray(y, dtype=np.float64), np.arange(X.shape[0])
+        X, y, rows, weights = present(X, y, rows, weights)
+        self._distil(X, y.reshape(len(y), -1), None, weights, rows)
         if y.ndim == 1:
             self._flatten()
         return self
@@ -1102,10 +1193,11 @@ class DistilledRidge(RegressorMixin, Distiller):
     def _in_or_out(self, sign, X, y, sample_weight):
         X, y, added = self._batch(X, y, sign, y_numeric=True)
         weights = checked_weights(plain_rows(sample_weight, "sample_weight"), len(X))
-        X, y, weights = present(X, np.asarray(y, dtype=np.float64), weights)
+        y, size = np.asarray(y, dtype=np.float64), len(X)
+        X, y, rows, weights = present(X, y, np.arange(size), weights)
         Y = y.reshape(len(y), -1)
         added = added or self._nothing_added(X, Y, weights, flat=y.ndim == 1)
-        return self._change(sign, X, Y, None, weights, added)
+        return self._change(sign, X, Y, None, weights, (rows, size), added)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,) or (n, k)."""
@@ -1199,16 +1291,16 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, weights = present(X, y, weights)
+        X, y, rows, weights = present(X, y, np.arange(X.shape[0]), weights)
         if multilabel:
             self._refuse_class_weight()
             classes, codes, Y = np.arange(y.shape[1]), None, y.astype(np.float64)
         else:
             weights = with_class_weight(weights, self.class_weight, y)
-            X, y, weights = present(X, y, weights)
+            X, y, rows, weights = present(X, y, rows, weights)
             classes, codes, Y = _one_hot_classes(y)
         self.classes_, self.multilabel_ = classes, multilabel
-        self._distil(X, Y, codes, weights)
+        self._distil(X, Y, codes, weights, rows)
         return self
 
     def partial_fit(
@@ -1269,7 +1361,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             weights = checked_weights(each, len(X)) * (
                 1 if weights is None else weights
             )
-        X, y, weights = present(X, y, weights)
+        size = len(X)
+        X, y, rows, weights = present(X, y, np.arange(size), weights)
         if added is None:
             classes = _one_hot_classes(y if classes is None else np.asarray(classes))[0]
         elif classes is not None and not np.array_equal(
@@ -1288,7 +1381,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         codes = np.searchsorted(known, y)
         Y = one_hot(codes, len(known))
         added = added or self._nothing_added(X, Y, weights, classes=known)
-        return self._change(sign, X, Y, codes, weights, added)
+        return self._change(sign, X, Y, codes, weights, (rows, size), added)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n, k); for two classes (n,), positive for the second. Of indicators
@@ -1344,14 +1437,34 @@ def _classes_or_indicators(y):
     return column_or_1d(y, warn=True), False
 
 
+def _check_device(device):
+    """Refuse what is no device of PyTorch."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f'device = {device!r} needs PyTorch: pip install "ddref[torch]"'
+        ) from error
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device = {device!r} is none of PyTorch's") from error
+
+
 def _one_hot_classes(y):
     """The classes of y (n,), their numbers (n,), and one-hot rows (n, k)."""
+    classes, codes = _codes_of(y)
+    return classes, codes, one_hot(codes, len(classes))
+
+
+def _codes_of(y):
+    """The classes of y (n,), and their numbers (n,)."""
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"at least 2 classes are needed, y has 1 class: {classes[0]!r}"
+            f"at least 2 classes are needed, y has 1 class: {classes.tolist()[0]!r}"
         )
-    return classes, codes, one_hot(codes, len(classes))
+    return classes, codes
 
 
 def _decisions(P):

@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from ..arrays import check_dense
+from ..statistics.rows import FileRows, Lazy, parts
 from .weights import column_deviations, column_means
 
 SOME = 8192  # rows on which predictions are compared on the way
@@ -13,6 +15,10 @@ ENTRIES = 1 << 25  # and values of sparse ones, which are made dense
 
 def some_rows(Phi: Any) -> Any:
     """The first rows of the features, dense."""
+    if isinstance(Phi, Lazy):
+        some = parts(min(SOME, len(Phi)), Phi.shape[1])
+        blocks = [Phi[part, :] for part in some]
+        return array_namespace(*blocks).concat(blocks, axis=0)
     if not hasattr(Phi, "toarray"):
         return Phi[:SOME, :]
     return Phi[: max(1, min(SOME, ENTRIES // Phi.shape[1])), :].toarray()
@@ -46,18 +52,21 @@ def samples_to_start_from(
     y: np.ndarray | None,
     m: int,
 ) -> np.ndarray:
-    """m samples (m, d), even over the classes y, or over the targets Y without them."""
+    """Rows of m samples, even over the classes y, or over the targets Y without them.
+
+    Not all the same sample, nor all zero, where there are others.
+    """
     if m > X.shape[0]:
         raise ValueError(
             f"n_points = {m}, but there are only {X.shape[0]} samples to start from; "
             "use init='noise'"
         )
     rows = rows_by_class(rng, y, m) if y is not None else rows_by_target(rng, Y, m)
-    X_0 = _dense(X[rows])
+    X_0 = dense_rows(X, rows)
     same = m > 1 and not np.ptp(X_0, axis=0).any()
     if same or not X_0.any():  # copies of one sample, or zero
-        X_0[-1] = _dense(X[[_farthest(X, X_0[0])]])[0]
-    return X_0
+        rows[-1] = _farthest(X, X_0[0])
+    return rows
 
 
 def copies(X_0: np.ndarray, X_S: np.ndarray) -> int:
@@ -76,13 +85,18 @@ def copies(X_0: np.ndarray, X_S: np.ndarray) -> int:
 
 def _farthest(X, x):
     """The row of X that is farthest from x (d,)."""
+    if isinstance(X, FileRows):
+        away = [((A - x) ** 2).sum(axis=1) for A in X.blocks()]
+        return int(np.argmax(np.concatenate(away)))
     if hasattr(X, "toarray"):
         return int(np.argmax(X.multiply(X).sum(axis=1) - 2 * (X @ x)))
     return int(np.argmax(((X - x) ** 2).sum(axis=1)))
 
 
-def _dense(X):
-    return X.toarray() if hasattr(X, "toarray") else X
+def dense_rows(X: Any, rows: np.ndarray) -> np.ndarray:
+    """Some rows of X, which may be sparse, as a dense array."""
+    chosen = X[rows]
+    return chosen.toarray() if hasattr(chosen, "toarray") else chosen
 
 
 def noise(
@@ -110,4 +124,5 @@ def plain_rows(X: Any, name: str = "X") -> Any:
     check_dense(**{name: X})
     if not hasattr(X, "detach"):
         return X
-    return X.detach().resolve_conj().resolve_neg().cpu().numpy()
+    X = X.detach().resolve_conj().resolve_neg().cpu()
+    return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()

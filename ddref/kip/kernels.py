@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ..arrays import check_count, check_lam
+from ..arrays import check_count, check_lam, check_products
 
 
 def linear(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
@@ -201,6 +201,7 @@ def _check_pair(A, B):
             "A and B must have one floating-point dtype, they have "
             f"{A.dtype} and {B.dtype}"
         )
+    check_products(A=A, B=B)
 
 
 def check_tensors(**arrays: torch.Tensor) -> None:

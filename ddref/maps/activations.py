@@ -127,7 +127,7 @@ class LeakyReLU(Activation):
             raise ValueError(
                 f"is not onto: its slope is {slopes[0]:g}; a positive one is needed"
             )
-        return cls(float(slopes[0] or 0.0))
+        return cls(float(slopes[0]))
 
     def __repr__(self) -> str:
         return f"LeakyReLU({self.slope:g})"

@@ -26,6 +26,13 @@ class Written(NamedTuple):
     maps: dict[str, Any]  # maps, and lists of maps
 
 
+class Drawn(NamedTuple):
+    """How a map with random weights is drawn again."""
+
+    maker: str  # a function of ddref.maps
+    arguments: dict[str, Any]  # plain data, the seed among them
+
+
 class Map:
     """A feature map; a new one is a class of its own with these parts.
 
@@ -45,6 +52,7 @@ class Map:
 
     input_dim: int | None = None  # None: any
     output_dim: int | None = None
+    drawn: Drawn | None = None  # where it came from a seed, whatever was done since
 
     def __init_subclass__(cls) -> None:
         if "kind" in cls.__dict__:
@@ -241,7 +249,9 @@ class Map:
 
         numbers, arrays, parts = self.written()
         changed = {key: moved(part) for key, part in (arrays | parts).items()}
-        return type(self)(**numbers, **changed)
+        phi = type(self)(**numbers, **changed)
+        phi.drawn = self.drawn
+        return phi
 
 
 class Identity(Map):

@@ -27,7 +27,7 @@ from ..arrays import (
 from .activations import Activation
 from .base import Chain, room_factors
 from .linear import Linear
-from .networks import as_like, generator, orthonormalised
+from .networks import as_like, drawn_by, generator, orthonormalised
 
 MARGIN = 1e-3  # distance kept from the boundary, relative to the half-width of the cube
 
@@ -278,7 +278,9 @@ def gaussian_features(
     True
     """
     d, p, rng = check_count(d, "d"), check_count(p, "p"), generator(seed)
-    return _random_fourier(rng.normal(size=(d, p)), bandwidth, rng, like)
+    phi = _random_fourier(rng.normal(size=(d, p)), bandwidth, rng, like)
+    options = {"d": d, "p": p, "bandwidth": float(bandwidth)}
+    return drawn_by("gaussian_features", seed, phi, options)
 
 
 def orthogonal_features(
@@ -330,7 +332,10 @@ def orthogonal_features(
         Q = orthonormalised(rng.normal(size=(d, d)))
         lengths = np.sqrt(rng.chisquare(d, size=d))  # of Gaussian vectors
         blocks.append(Q * lengths)
-    return _random_fourier(np.concatenate(blocks, axis=1)[:, :p], bandwidth, rng, like)
+    A = np.concatenate(blocks, axis=1)[:, :p]
+    phi = _random_fourier(A, bandwidth, rng, like)
+    options = {"d": d, "p": p, "bandwidth": float(bandwidth)}
+    return drawn_by("orthogonal_features", seed, phi, options)
 
 
 def _random_fourier(A, bandwidth, rng, like):

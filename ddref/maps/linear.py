@@ -60,8 +60,10 @@ class Affine(Map):
 
     def condition(self) -> float:
         """Largest over smallest singular value; inf where it is not onto."""
-        low, high = self.extremes() if self.is_onto() else (0.0, 1.0)
-        return high / low if low else math.inf
+        if not self.is_onto():
+            return math.inf
+        low, high = self.extremes()
+        return high / low
 
     def rounding(self, X: Array, Z: Array) -> Array:
         """At most what the sizes of `X`, `Z` and the shift explain."""

@@ -1,16 +1,19 @@
 """Networks with random weights that are onto: LeakyReLU networks and flows."""
 
 import math
-from typing import Any
+import numbers
+from typing import Any, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..arrays import Array, check_count, check_lam
 from .activations import LeakyReLU, Tanh
-from .base import Chain
+from .base import Chain, Drawn, Map
 from .coupling import AffineCoupling
 from .linear import Linear
+
+AnyMap = TypeVar("AnyMap", bound=Map)
 
 
 def leaky_relu_network(
@@ -82,7 +85,8 @@ def leaky_relu_network(
         A = orthonormalised(A) if weights == "orthogonal" else A
         b = as_like(bias * rng.normal(size=p), like) if bias else None
         steps += [Linear(as_like(A, like), b), LeakyReLU(slope)]
-    return Chain(steps)
+    options = {"widths": widths, "slope": float(slope), "weights": weights}
+    return drawn_by("leaky_relu_network", seed, Chain(steps), options | {"bias": bias})
 
 
 def flow(
@@ -146,7 +150,10 @@ def flow(
             for bound in (check_lam(log_scale, "log_scale"), 1.0)
         )
         couplings.append(AffineCoupling(d, s, t, half=half, swap=i % 2 == 1))
-    return Chain(couplings)
+    options = {"d": d, "steps": len(couplings), "hidden": hidden}
+    return drawn_by(
+        "flow", seed, Chain(couplings), options | {"log_scale": float(log_scale)}
+    )
 
 
 def _bounded_network(d, hidden, p, bound, rng, like):
@@ -174,6 +181,15 @@ def as_like(A: np.ndarray, like: Array | None) -> Array:
     if like is None:
         return A
     return array_namespace(like).asarray(A, dtype=like.dtype, device=device(like))
+
+
+def drawn_by(maker: str, seed: Any, phi: AnyMap, arguments: dict[str, Any]) -> AnyMap:
+    """The map, with what draws it again; a generator may have been used before, and
+    does not.
+    """
+    if isinstance(seed, numbers.Integral):
+        phi.drawn = Drawn(maker, {**arguments, "seed": int(seed)})
+    return phi
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -7,8 +7,9 @@ from array_api_compat import is_torch_array
 
 from ..arrays import Array
 from .activations import ACTIVATIONS
-from .base import Chain, Identity, Map
+from .base import Chain, Identity, Map, as_list
 from .coupling import AffineCoupling
+from .drawn import KIND, by_seed, drawn_again, entries
 from .fourier import Cosine, RandomFourier
 from .linear import Linear, Scale
 
@@ -24,11 +25,14 @@ PLACES = {"log_scale": "s", "shift": "t"}
 FIRST_EDITION = {"conv.Chain", "conv.Linear", "conv.LeakyReLU", "conv.Conv2d"}
 
 
-def describe(phi: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+def describe(
+    phi: Any, place: str, arrays: dict[str, np.ndarray], *, map_arrays: bool = True
+) -> Any:
     """A map as plain data; its weights are put into `arrays`, under names that begin
     with `place`.
 
-    TypeError for a map without a `kind` of its own.
+    With ``map_arrays=False`` a map whose seed draws it again, bit for bit, is described
+    by that, without arrays. TypeError for a map without a `kind` of its own.
 
     >>> from ddref.maps import LeakyReLU
     >>> describe(LeakyReLU(0.5), "map", {})
@@ -43,6 +47,8 @@ def describe(phi: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
             f"{type(phi).__module__}.{type(phi).__name__}: give its class one (see "
             "ddref.maps.Map), or pass its features as X and save a set of those"
         )
+    if not map_arrays and (drawn := by_seed(phi, _weights_of)) is not None:
+        return drawn
     numbers, weights, parts = phi.written()
     found = {"kind": kind}
     for name, value in numbers.items():
@@ -52,23 +58,49 @@ def describe(phi: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
             arrays[f"{place}/{name}"] = as_numpy(A)
     for name, part in parts.items():
         found[name] = (
-            [describe(each, f"{place}/{i}", arrays) for i, each in enumerate(part)]
+            [
+                describe(each, f"{place}/{i}", arrays, map_arrays=map_arrays)
+                for i, each in enumerate(part)
+            ]
             if isinstance(part, list)
-            else describe(part, f"{place}/{PLACES.get(name, name)}", arrays)
+            else describe(
+                part,
+                f"{place}/{PLACES.get(name, name)}",
+                arrays,
+                map_arrays=map_arrays,
+            )
         )
     return found
 
 
-def restore(found: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+def _weights_of(phi):
+    """A map as plain data, and its weights by name."""
+    weights: dict[str, np.ndarray] = {}
+    return describe(phi, "", weights), weights
+
+
+def restore(
+    found: Any,
+    place: str,
+    arrays: dict[str, np.ndarray],
+    *,
+    max_bytes: int | None = None,
+) -> Any:
     """The map that `describe` described; its arrays are taken out of `arrays`.
 
     Maps with a convolution are of PyTorch, all others of NumPy. ValueError for kinds
-    that are not known here: nothing else is ever made.
+    that are not known here: nothing else is ever made; and for maps to be drawn again
+    that are larger than `max_bytes`.
 
     >>> restore({"kind": "LeakyReLU", "slope": 0.5}, "map", {})
     LeakyReLU(0.5)
     """
     asarray = _tensors() if _has_convolution(found) else np.asarray
+    if max_bytes is not None and 8 * entries(found) > max_bytes:
+        raise ValueError(
+            f"the feature map, drawn again from its seed, has {8 * entries(found):,} "
+            f"bytes, more than max_bytes = {max_bytes:,}; refused"
+        )
     return _restored(found, place, arrays, asarray, 0)
 
 
@@ -77,6 +109,8 @@ def _restored(found, place, arrays, asarray, depth):
         return None
     if not isinstance(found, dict) or depth > 20:
         raise ValueError("the feature map is damaged")
+    if found["kind"] == KIND:
+        return drawn_again(found, asarray, _weights_of)
     first = found["kind"] in FIRST_EDITION
     cls = _class_of(found["kind"])
     renamed = {"weight": "A", "bias": "b"} if first and "weight" in cls.arrays else {}
@@ -147,7 +181,20 @@ def plain(phi: Any) -> Any:
     0.5
     """
     arrays: dict[str, np.ndarray] = {}
-    return restore(describe(phi, "map", arrays), "map", arrays)
+    copy = restore(describe(phi, "map", arrays), "map", arrays)
+    _take_over_seeds(phi, copy)
+    return copy
+
+
+def _take_over_seeds(phi, copy):
+    """Where the parts of a map were drawn from seeds, so were those of its copy."""
+    if phi is None:
+        return
+    copy.drawn = phi.drawn
+    for name in phi.maps:
+        parts = (as_list(getattr(each, name)) for each in (phi, copy))
+        for part, same in zip(*parts, strict=True):
+            _take_over_seeds(part, same)
 
 
 def on_rows(phi: Any, rows: np.ndarray) -> np.ndarray:

@@ -183,6 +183,21 @@ def solve(
         X, fit, damping = accepted
         steps += 1
 
+    return solved_set(W, C, X, fit, steps, tol, dropped, lam_S)
+
+
+def solved_set(
+    W: Array,
+    C: Array,
+    X: Array,
+    fit: Fit,
+    steps: int,
+    tol: float,
+    dropped: float,
+    lam_S: float,
+) -> SolvedSet:
+    """The points X with their labels and what they miss of ``W = Q C``."""
+    residual = relative(fit.R @ C, W)
     Y_S = fit.Phi @ W.to(torch.float64) + lam_S * (fit.alpha @ C)
     return SolvedSet(
         X.to(W.dtype),

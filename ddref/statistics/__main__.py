@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> Array:
     process.
 
     SystemExit with one sentence for everything that input or another process did wrong;
-    ``--traceback`` shows where.
+    ``--traceback`` shows where. An interruption exits with 130, and keeps the shards
+    that are finished.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -52,6 +53,13 @@ def main(arguments: list[str] | None = None) -> Array:
             warnings.simplefilter("always", ChangedData)
             warnings.showwarning = _said_on_stderr
             return _trained(options, processes)
+    except KeyboardInterrupt:
+        print(
+            "ddref.statistics: interrupted; finished shards are kept in "
+            f"{options.shards}, the same command goes on from there",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
     except (OSError, TypeError, ValueError) as error:
         if options.traceback:
             raise
@@ -98,6 +106,8 @@ def _trained(options: argparse.Namespace, processes: Processes) -> Array:
                 "n": np.array(everything.n),
                 "lams": np.array(options.lam),
                 "scores": np.array(scores),
+                "classes": np.array(options.classes or 0),
+                "phi": np.array(options.phi or ""),
             },
         )
         if options.statistics:
@@ -268,7 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--shards", required=True, metavar="FOLDER",
         help="where finished shards are kept")  # fmt: skip
     add("--out", required=True, metavar="FILE",
-        help="the model: W, lam, n, lams, scores (.npz)")  # fmt: skip
+        help="the model (.npz): W, lam, n, lams, scores, classes (0: none), phi; "
+        "ddref info and ddref distill read it")  # fmt: skip
     add("--statistics", metavar="FILE", help="also keep the sums of all samples (.npz)")
     add("--classes", type=int, help="number of classes, where the targets are classes")
     add("--phi", metavar="MODULE:FUNCTION",

@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..arrays import Array, check_count
+from .loaders import check_sampler, watched
 from .sums import CHUNK, Statistics, check_batch, keeper_of
 
 FAN_IN = 8  # sums that one Dask task adds up
@@ -52,9 +53,18 @@ def accumulate(
     ValueError, TypeError
         With the number of the batch. What was added before stays in `into`.
 
+    Warns
+    -----
+    UserWarning
+        Of a `DataLoader`, with the numbers: `drop_last=True`, a `DistributedSampler`
+        that repeats samples or leaves some out, sampling with replacement, workers that
+        each give all of an `IterableDataset`, another count than the data set's length.
+
     Notes
     -----
-    Book: eq-statistics. `accumulate_shards` adds several processes and resuming.
+    Book: eq-statistics. `accumulate_shards` adds several processes and resuming. Every
+    sample has to come once, in whatever process: `Subset(dataset, range(rank,
+    len(dataset), count))` shares a data set out without padding.
 
     Examples
     --------
@@ -65,8 +75,9 @@ def accumulate(
     (3, array([[14.]]), array([[1., 5.]]))
     """
     statistics = into
+    check_sampler(loader)
     batches = _checked_batches(loader, phi, classes, into, progress)
-    for first, last, Phi, Y in _gathered(batches):
+    for first, last, Phi, Y in _gathered(watched(loader, batches)):
         with _numbered(first, last):
             if statistics is None:
                 p, k = Phi.shape[1], Y.shape[1]

@@ -815,8 +815,6 @@ def _any(A: Array) -> bool:
 
 
 def _off_device(A: Array) -> np.ndarray:
-    if isinstance(A, np.ndarray):
-        return A
     return np.asarray(A.cpu() if hasattr(A, "cpu") else A)
 
 

@@ -21,11 +21,16 @@ THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
 # Digits that are no quantity: 007, 2019_01, and more of them than a float holds.
 CODE = re.compile(r"[+-]?(?:0[0-9]+|[0-9]{16,}|[0-9]+(?:_[0-9]+)+)")
-# A quantity with signs or separators that Python does not read: $1,200, (3.5), <5, 12%.
+# A quantity with signs or separators that Python does not read: $1,200, (3.5), <5, 12%,
+# or a minus that is another letter.
 DRESSED = re.compile(
-    r"(?=.*[0-9])[($\u20ac\u00a3<>~=]*\s*[+-]?"
+    r"(?=.*[0-9])[($\u20ac\u00a3<>~=]*\s*[+\u2212\u2013-]?"
     r"(?:[0-9]*|[0-9]{1,3}(?:[ ,.'\u00a0][0-9]{3})+)"
     r"(?:[.,][0-9]+)?\s*[%$\u20ac\u00a3)+*]*"
+)
+# How a date or a quantity begins, in a spelling that is not read: 5-Mar-21, 12 cm.
+COUNTED = re.compile(
+    r"\W*(?:[0-9]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", re.IGNORECASE
 )
 FEW = 3  # different words among numbers that are taken for slips
 
@@ -42,6 +47,31 @@ def shown(names: Sequence[str], length: int = 120) -> str:
         count -= 1
     rest = f" and {len(parts) - count} more" if count < len(parts) else ""
     return ", ".join(parts[:count]) + rest
+
+
+def may_be_quantities(words: Sequence[object]) -> bool:
+    """Whether words could be dates or quantities in a spelling that is not read.
+
+    >>> may_be_quantities(["12 cm", "7 cm"]), may_be_quantities(["007", "a1", "b2"])
+    (True, False)
+    """
+    texts = list(map(str, words))
+    shapes = {re.sub("[0-9]+", "0", text) for text in texts}  # months are a dozen
+    counted = all(COUNTED.match(text) and not CODE.fullmatch(text) for text in texts)
+    return counted and len(shapes) <= min(12, len(texts) - 1)
+
+
+def alike(words: Sequence[object]) -> list[str]:
+    """Words of which there are others that differ in capitals or blanks alone.
+
+    >>> alike(["Yes", "no", "yes"])
+    ['Yes', 'yes']
+    """
+    texts = list(map(str, words))
+    seen = ["".join(filter(str.isprintable, text)) for text in texts]
+    plain = [" ".join(text.split()).casefold() for text in seen]
+    counts = Counter(plain)
+    return [text for text, key in zip(texts, plain, strict=True) if counts[key] > 1]
 
 
 class Slip(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .cells import shown
+from .cells import alike, may_be_quantities, shown
 from .columns import Column, Misfit, from_cells, from_series
 from .text import Text
 
@@ -68,8 +68,8 @@ class TableEncoder:
         Names of columns that hold words even where they look like numbers.
     leave_out : sequence of str
         Names of columns not to use.
-    target : str, optional
-        Name of the column of the targets: never one of the features.
+    target : str or sequence of str, optional
+        Names of the columns of targets: never one of the features.
 
     Attributes
     ----------
@@ -97,11 +97,14 @@ class TableEncoder:
         missing: str | None = None,
         words: Sequence[str] = (),
         leave_out: Sequence[str] = (),
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
     ) -> None:
         if missing not in ALLOWED:
             raise ValueError(f"missing = {missing!r} must be None, 'drop' or 'mean'")
-        self.missing, self.target = missing, target
+        self.missing = missing
+        self.target = (
+            target if target is None or isinstance(target, str) else tuple(target)
+        )
         self.words, self.leave_out = tuple(words), tuple(leave_out)
         self.entries: tuple[Entry, ...] = ()
 
@@ -118,7 +121,7 @@ class TableEncoder:
         unknown = [n for n in (*self.words, *self.leave_out) if n not in names]
         if unknown:
             raise ValueError(f"no columns {shown(unknown)}: there are {shown(names)}")
-        names = [name for name in names if name != self.target]
+        names = [name for name in names if name not in self.targets]
         columns = self._columns(table, names, None)
         keep = np.ones(rows_of(table), dtype=bool) if rows is None else rows.copy()
         entries = {n: _found(n, c, n in self.words) for n, c in columns.items()}
@@ -230,7 +233,7 @@ class TableEncoder:
     def _used(self, table):
         """The entries in use, once the names of the table are seen to be theirs."""
         names = names_of(table)
-        known = {entry.name for entry in self.entries} | {self.target}
+        known = {entry.name for entry in self.entries} | set(self.targets)
         used = {entry.name: entry for entry in self.entries if entry.width}
         absent = [name for name in used if name not in names]
         new = [name for name in names if name not in known]
@@ -260,6 +263,13 @@ class TableEncoder:
         return tuple(entry.name for entry in self.entries)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns of targets."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
     def plain(self) -> bool:
         """Whether every column is a number and used: the matrix is the table."""
         return all(entry.kind == "number" for entry in self.entries)
@@ -271,6 +281,10 @@ class TableEncoder:
         if of["words"]:
             said = [f"{e.name} ({len(e.levels)} words)" for e in of["words"]]
             notes.append(f"one-hot: {_listed(said)}")
+        for entry in of["words"]:
+            twins = alike([level for level in entry.levels if level is not None])
+            if twins:
+                notes.append(f"{entry.name}: {shown(twins, 60)} are different words")
         if of["date"]:
             notes.append(f"days since 1970: {_listed([e.name for e in of['date']])}")
         if of["left out"]:
@@ -292,7 +306,8 @@ class TableEncoder:
             }
             said |= {"levels": list(entry.levels)} if entry.levels else {}
             columns.append(said)
-        return {"columns": columns, "missing": self.missing, "target": self.target}
+        target = list(self.target) if isinstance(self.target, tuple) else self.target
+        return {"columns": columns, "missing": self.missing, "target": target}
 
     @classmethod
     def from_dict(cls, described: Any) -> "TableEncoder":
@@ -310,10 +325,12 @@ class TableEncoder:
             raise ValueError(f"the table is not described ({error})") from error
         names = [entry.name for entry in entries]
         sound = all(map(_sound, entries)) and any(entry.width for entry in entries)
-        text = target is None or isinstance(target, str)
+        targets = encoder.targets
+        text = all(isinstance(one, str) for one in targets)
         if encoder.missing == "mean":
             sound &= all(e.fill is not None for e in entries if e.kind in FILLED)
-        if not sound or not text or len({*names, target}) != len(names) + 1:
+        different = len({*names, *targets}) == len(names) + len(targets)
+        if not (sound and text and different):
             raise ValueError("the table is not described by columns of different names")
         encoder.entries = tuple(entries)
         return encoder
@@ -400,7 +417,9 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
         there = len(values)
         names = different >= DISTINCT * there and there > 2
         if different > MANY or (names and not forced):
-            return left_out(f"{different} different words in {there} rows")
+            hint = "; of dates or numbers? write 2019-01-31, numbers without units"
+            hint *= may_be_quantities(values)
+            return left_out(f"{different} different words in {there} rows{hint}")
     return Entry(name, column.kind, format=column.format, forced=forced)
 
 

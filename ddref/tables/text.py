@@ -1,19 +1,28 @@
 """Tables in text files, read strictly: nothing is dropped, joined or guessed."""
 
+import bz2
+import contextlib
 import csv
 import gzip
 import io
 import itertools
+import lzma
 import re
-import zlib
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from .cells import COMMA, THOUSANDS, is_missing, is_number, shown
 
 DELIMITERS = ",;\t|"
+PACKED: dict[str, Any] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zip": None,
+}
 SAMPLE = 100  # records by which the delimiter is found
 
 
@@ -36,7 +45,8 @@ def read_text(
     words: Sequence[str] = (),
     max_bytes: int = 1 << 32,
 ) -> Text:
-    """The cells of a .csv, .tsv or .txt file, or of one of them compressed as .gz.
+    """The cells of a .csv, .tsv or .txt file, or of one of them compressed: as .gz,
+    .bz2 or .xz, or alone in a .zip.
 
     Parameters
     ----------
@@ -93,12 +103,14 @@ def read_text(
 
 
 def _content(path: Path, max_bytes: int) -> str:
-    packed = path.suffix.lower() == ".gz"
+    ending = path.suffix.lower()
     try:
-        with gzip.open(path) if packed else open(path, "rb") as file:
+        with _opened(path, ending) as file:
             content = file.read(max_bytes + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: damaged, or not gzip ({error})") from error
+    except Exception as error:  # each of the unpackers raises its own
+        if ending not in PACKED:
+            raise
+        raise ValueError(f"{path}: damaged, or not {ending} ({error})") from error
     if len(content) > max_bytes:
         raise ValueError(f"{path} is larger than --max-bytes {max_bytes:,}")
     if b"\0" in content:
@@ -114,6 +126,22 @@ def _content(path: Path, max_bytes: int) -> str:
             f"{path}, line {line}: not a text file in UTF-8 ({error.reason}); save it "
             "in that encoding"
         ) from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, ending: str) -> Iterator[IO[bytes]]:
+    """The bytes of a table, unpacked on the way."""
+    if ending == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            tables = [name for name in archive.namelist() if not name.endswith("/")]
+            tables = [name for name in tables if not name.startswith("__MACOSX/")]
+            if len(tables) != 1:
+                raise zipfile.BadZipFile(f"{len(tables)} files in it, one is needed")
+            with archive.open(tables[0]) as file:
+                yield file
+    else:
+        with PACKED.get(ending, open)(path, "rb") as file:
+            yield file
 
 
 def _delimiter(content: str) -> str:
@@ -207,6 +235,8 @@ def _check_widths(path, names, rows):
     if wrong:
         width, line = wrong[0]
         others = f" (and {len(wrong) - 1} other lines)" if len(wrong) > 1 else ""
+        if len(names) == 1 and len(wrong) == len(rows):  # a title, or remarks
+            others += f"; if {shown(names, 40)} above is no line of names, remove it"
         raise ValueError(
             f"{path}, line {line}: {width} columns, where there should be "
             f"{len(names)}{others}"
