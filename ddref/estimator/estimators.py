@@ -969,10 +969,11 @@ class Distiller(BaseEstimator):
 
         `class_names` are words for the classes, in the order of `classes_`, or for the
         labels; default: the classes themselves, or the numbers of the labels. Of
-        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and of
-        a table the means of the columns, of each class. A feature map that its seed
-        draws again is stored by it; with `map_arrays` its weights are stored, too. `source_names` are
-        names of the samples in `sources_`, such as those of their files, one a point.
+        `data`, the arrays (X, y) that were fitted, a checksum goes into the file, and
+        of a table the means of the columns, of each class. A feature map that its seed
+        draws again is stored by it; with `map_arrays` its weights are stored, too.
+        `source_names` are names of the samples in `sources_`, such as those of their
+        files, one a point.
         """
         check_is_fitted(self, "X_distilled_")
         saved = self._saved(class_names)
