@@ -390,7 +390,12 @@ def norm(A: Array) -> float:
 
 def relative(A: Array, B: Array) -> float:
     """``||A|| / ||B||``, or ``||A||`` where `B` is zero."""
-    return norm(A) / (norm(B) or 1.0)
+    return norm(A) / size_of(B)
+
+
+def size_of(B: Array) -> float:
+    """What errors of `B` are relative to: ``||B||``, or 1.0 where it is zero."""
+    return norm(B) or 1.0
 
 
 def number(A: Array) -> float:
@@ -424,7 +429,7 @@ def check_kept(W: Array, lost: float, made: Array, allowed: float = 0.1) -> None
     `allowed` of it, ``lost / ||W||``, or where it overflows.
     """
     check_finite(result=made)
-    fraction = lost / (norm(W) or 1.0)
+    fraction = lost / size_of(W)
     if not fraction <= allowed:
         raise ValueError(
             f"no digit of W may be left after training: rounding in {made.dtype} costs "

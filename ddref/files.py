@@ -335,7 +335,7 @@ def _predicting(saved: Saved, name: str) -> list[str]:
     return lines
 
 
-def digest(X: np.ndarray, y: np.ndarray) -> str:
+def digest(X: Any, y: np.ndarray) -> str:
     """SHA-256 of a data set: dtypes, shapes and values of samples and targets.
 
     >>> import numpy as np
@@ -704,7 +704,9 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
 # ------------------------------------------------------------------------- small parts
 
 
-def _sha256(A: np.ndarray) -> str:
+def _sha256(A: Any) -> str:
+    if hasattr(A, "sha256"):  # of rows of a file, found as they were read
+        return A.sha256
     found = hashlib.sha256(f"{A.dtype.str} {A.shape} ".encode())
     found.update(np.ascontiguousarray(A).data.cast("B") if A.size else b"")
     return found.hexdigest()

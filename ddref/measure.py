@@ -14,6 +14,7 @@ from .arrays import (
     check_lam,
     check_shapes,
     norm,
+    size_of,
     thin_svd,
 )
 
@@ -94,7 +95,8 @@ def relative_error(A: Array, B: Array) -> float:
         raise ValueError(
             f"A has shape {tuple(A.shape)} and B has {tuple(B.shape)}; they must match"
         )
-    A, B = (array_namespace(C).reshape(C, (1, -1)) for C in (A, B))
+    row = (1, math.prod(A.shape))
+    A, B = (array_namespace(C).reshape(C, row) for C in (A, B))
     check_arrays(A=A, B=B)
     error, size = norm(A - B), norm(B)
     return error / size if size else (math.inf if error else 0.0)
@@ -315,7 +317,7 @@ def verify(
     W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     distance = None if Phi_0 is None else relative_error(Phi_S, Phi_0)
     error = relative_error(W_S, W)
-    uncertain = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    uncertain = svd.rounding(Y_S, lam_S) / size_of(W)
     return certify(
         error,
         svd.condition,

@@ -26,6 +26,7 @@ from .arrays import (
     norm,
     number,
     relative,
+    size_of,
     thin_svd,
     warn_dropped,
 )  # fmt: skip
@@ -425,7 +426,7 @@ def condition_carrying(Phi_S: Array, W: Array, size: float = 0.0) -> float:
     Counted from `size` where that exceeds ``||Phi_S||_2``.
     """
     svd = thin_svd(Phi_S)
-    small = number(svd.s[-1]) if svd.rank else 1.0
+    small = number(svd.s[-1]) if svd.rank else math.inf
     condition = max(svd.condition, size / small)
     carried = relative(svd.outside(W), W) <= explained(W, condition)
     return condition if carried else math.inf
@@ -505,11 +506,11 @@ def _check_trained(Phi_S: Array, Y_S: Array, lam_S: float, W: Array) -> None:
     W_S = (thin_svd(Phi_S, 0.0) if lam_S else svd).solve(Y_S, lam_S)
     error = relative(W_S - W, W)
     K = Phi_S @ Phi_S.mT if dual else Phi_S.mT @ Phi_S
-    if lam_S > max(K.shape) * eps_of(K) * number(xp.linalg.trace(K)):
+    if lam_S > K.shape[0] * eps_of(K) * number(xp.linalg.trace(K)):
         eye = xp.eye(K.shape[0], dtype=K.dtype, device=device(K))
         W_S = xp.linalg.solve(K + lam_S * eye, Y_S if dual else Phi_S.mT @ Y_S)
         error = max(error, relative((Phi_S.mT @ W_S if dual else W_S) - W, W))
-    lost = svd.rounding(Y_S, lam_S) / (norm(W) or 1.0)
+    lost = svd.rounding(Y_S, lam_S) / size_of(W)
     # at lam_S = 0 labels that do not fit are no excuse: there the last bit decides
     rounding = lost / svd.condition if lam_S else 0.0
     found = certify(error, svd.condition, W, rounding=rounding, uncertain=lost)

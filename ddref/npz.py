@@ -13,7 +13,7 @@ import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ LONG = 200  # characters of a message, without the name of the file
 HEADER = 1 << 16  # bytes of an .npy file in which its header has to end
 DEFLATED = 1032  # bytes that deflate can make of one
 CHUNK = 1 << 20  # bytes that are read or written at a time
+FEW = 128  # rows here and there of a mapped file that are read at a time
 
 # What an .npy header says, which is a literal of Python. Its parser is for one thread:
 # it warns, and to hold that back in several leaves all warnings ignored afterwards.
@@ -157,6 +158,61 @@ def load_npy(path: str | Path, max_bytes: int = 1 << 30) -> np.ndarray:
         return _read_array(raw, size, path.name)
 
 
+class NpyFile:
+    """The array of an `.npy` file of numbers, of which only what is asked for is read.
+
+    ``file[rows]``, for a slice or for indices, is a copy: the file is mapped for it,
+    and let go. Refusals as `load_npz`; also for a file that changes on the way.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(folder + "/a.npy", np.arange(6.0).reshape(3, 2))
+    ...     file = NpyFile(folder + "/a.npy")
+    ...     file.shape, file[1:2]
+    ((3, 2), array([[2., 3.]]))
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = _existing(path)
+        self._stamp = self._stamped()
+        size = self.nbytes = self.path.stat().st_size
+        with open(self.path, "rb") as raw, _explained_by(self.path, "an .npy file"):
+            start = raw.read(min(size, HEADER))
+            found = _array_in(start, size, self.path.name)
+            self.shape, self._fortran, self._stored, self._begin = found
+            if self._stored.kind == "U" or 0 in (self.shape or (0,)):
+                raise _Refusal(f"an array of numbers is needed, with rows; {self!r}")
+        self.dtype = self._stored.newbyteorder("=")
+
+    def __repr__(self) -> str:
+        return f"NpyFile({self.path.name}: {self.shape} of {self._stored})"
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice) or len(rows) <= FEW:
+            return self._read(rows)
+        # pages around every row are mapped too: of rows here and there, all the file
+        some = range(0, len(rows), FEW)
+        return np.concatenate([self._read(rows[i : i + FEW]) for i in some])
+
+    def _read(self, rows: slice | np.ndarray) -> np.ndarray:
+        if self._stamped() != self._stamp:
+            raise ValueError(f"{self.path} has changed while it was read")
+        kind: Any = {"dtype": self._stored, "offset": self._begin, "shape": self.shape}
+        order: Any = "F" if self._fortran else "C"
+        mapped = np.memmap(self.path, mode="r", order=order, **kind)
+        found = np.array(mapped[rows], dtype=self.dtype, order="C")
+        with _explained_by(self.path, "an .npy file"):
+            _check_content(found.reshape(-1).view(np.uint8), self.dtype, "rows")
+        return found
+
+    def _stamped(self) -> tuple[int, int]:
+        status = self.path.stat()
+        return status.st_size, status.st_mtime_ns
+
+
 def shortened(text: str, length: int = LONG) -> str:
     """A message in one line of at most `length` characters, what a terminal would not
     print written as its code.
@@ -242,14 +298,8 @@ def _read_array(member: IO[bytes], size: int, name: str) -> np.ndarray:
     chunk by chunk.
     """
     start = member.read(min(size, HEADER))
-    shape, fortran, dtype, begin = _described(start, name)
+    shape, fortran, dtype, begin = _array_in(start, size, name)
     given = size - begin
-    expected = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or expected != given:
-        raise _Refusal(
-            f"array {name!r} is damaged: {given:,} bytes where {shape} of {dtype} "
-            f"need {expected:,}"
-        )
     content = np.empty(given, np.uint8)
     part, at = start[begin:], 0
     while part:
@@ -261,6 +311,19 @@ def _read_array(member: IO[bytes], size: int, name: str) -> np.ndarray:
     _check_content(content, dtype, name)
     A = content.view(dtype).reshape(shape, order="F" if fortran else "C")
     return A.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _array_in(start: bytes, size: int, name: str) -> tuple[tuple, bool, np.dtype, int]:
+    """What `_described` gives, of a file whose size is that of its array."""
+    shape, fortran, dtype, begin = _described(start, name)
+    given = size - begin
+    expected = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or expected != given:
+        raise _Refusal(
+            f"array {name!r} is damaged: {given:,} bytes where {shape} of {dtype} "
+            f"need {expected:,}"
+        )
+    return shape, fortran, dtype, begin
 
 
 def _described(start: bytes, name: str) -> tuple[tuple, bool, np.dtype, int]:

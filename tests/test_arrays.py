@@ -275,3 +275,134 @@ def test_rounding_explains_a_hundred_eps_times_the_condition_up_to_its_root():
 def test_numbers_lose_their_gradient():
     torch = pytest.importorskip("torch")
     assert arrays.number(torch.tensor(2.0, requires_grad=True)) == 2.0 == arrays.number(np.float32(2))
+
+
+# --------------------------------------------- what training makes of rounding, by hand
+
+
+def test_damped_singular_values_are_infinite_where_they_overflow_and_finite_before():
+    def damped(s, lam):
+        return arrays.thin_svd(np.eye(2))._replace(s=np.array([1.0, s])).damped(lam).tolist()[1]
+
+    assert damped(4.0, 9.0) == 4.0 + 9 / 4 and damped(4.0, 0.0) == 4.0
+    # lam / s, with lam = 1e20 and 1 / 4: the largest double is 1.8e308
+    assert damped(6e-289, 1e20) == pytest.approx(1e20 / 6e-289, rel=1e-12) and damped(5e-289, 1e20) == math.inf
+    for s in (3e-309, 4e-309):
+        assert 5e307 < damped(s, 0.25) < 1e308
+    assert damped(2e-309, 0.25) == math.inf  # root / s itself overflows
+    assert damped(0.0, 0.0) == math.inf and damped(0.0, 1.0) == math.inf
+
+
+@pytest.mark.parametrize(
+    "s, lam, gain",
+    [
+        ([4.0, 1.0], 0.0, 1 / 4),  # the second is cut: at lam = 0 it has no part
+        ([4.0, 1.0], 1.0, 1 / 2),  # below the cutoff, 2, the worst value is sqrt(lam)
+        ([4.0, 1.0], 9.0, 4 / 25),
+        ([4.0, 1.0], 16.0, 1 / 8),
+        ([4.0, 1.0], 6.25, 1 / (2 + 6.25 / 2)),  # the cutoff itself
+        ([4.0, 3.0], 4.0, 3 / 13),  # both are kept: what could be cut is none of them
+        ([4.0, 3.0], 0.0, 1 / 3),
+        ([0.0, 0.0], 1.0, 0.0),
+    ],
+)
+def test_the_gain_counts_the_worst_value_below_the_cutoff(s, lam, gain):
+    assert arrays.thin_svd(np.diag(s), 0.5).gain(lam) == pytest.approx(gain, rel=1e-12, abs=0)
+    wide = arrays.thin_svd(np.diag(s + [0.0])[:2], 0.5)
+    assert wide.gain(lam) == pytest.approx(gain, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3])
+@pytest.mark.parametrize("m, p, rank", [(3, 5, 3), (5, 3, 3), (4, 4, 4), (5, 4, 2), (4, 5, 2)])
+def test_rounding_is_that_of_rows_and_labels_times_what_training_makes_of_it(rng, m, p, rank, lam):
+    s = np.array([3.0, 1.5, 1.0, 0.7])[:rank]
+    U, V = (np.linalg.qr(rng.normal(size=(n, rank)))[0] for n in (m, p))
+    A, Y = (U * s) @ V.T, rng.normal(size=(m, 2))
+    svd = arrays.thin_svd(A, 1e-9)
+    W = V.T @ np.linalg.pinv(A, rcond=1e-9) @ Y if lam == 0 else (U.T @ Y) * (s / (s**2 + lam))[:, None]
+    gain = np.max(s / (s**2 + lam))
+    if lam and rank < min(m, p):
+        gain = max(gain, 1 / (3e-9 + lam / 3e-9))
+    least = lam + (0.0 if lam and rank < p else s[-1] ** 2)
+    R = np.linalg.norm(Y - U @ (U.T @ Y)) if rank < m else 0.0
+    alpha = np.linalg.norm(W / s[:, None]) * (lam / least if rank == p else 1.0)
+    per_row = gain * np.linalg.norm(W) + alpha + R / least
+    by_hand = EPS * (np.linalg.norm(Y) * gain + 3.0 * per_row)
+    assert svd.rounding(Y, lam) == pytest.approx(by_hand, rel=1e-9, abs=0)
+    if lam == 0:
+        assert svd.rounding(Y) == svd.rounding(Y, 0.0)
+    doubled = svd.rounding(Y, lam, rows=2 * A, labels=5 * Y)
+    by_hand = EPS * (5 * np.linalg.norm(Y) * gain + 2 * np.linalg.norm(A) * per_row)
+    assert doubled == pytest.approx(by_hand, rel=1e-9, abs=0)
+
+
+def test_nothing_is_lost_of_features_of_rank_zero_and_all_where_the_rank_is_open():
+    assert arrays.thin_svd(np.zeros((2, 2))).rounding(np.ones((2, 1))) == 0.0
+    for small, open_ in ((2.9 * EPS, True), (3.1 * EPS, False)):  # the cutoff is 2 eps, kept to eps beyond
+        svd, Y = arrays.thin_svd(np.diag([1.0, small])), np.ones((2, 1))
+        assert svd.rank == 2 and svd.near_cutoff is open_ and (svd.rounding(Y) == math.inf) is open_
+        assert svd.rounding(Y, 1e-3) < 1e-9  # at lam > 0 nothing hangs on the rank
+
+
+@pytest.mark.parametrize(
+    "kept, cut, rtol, near",
+    [
+        (1.0, 0.0, 1e-3, False),
+        (1e-3 + EPS, 0.0, 1e-3, True),
+        (1e-3 + 2 * EPS, 0.0, 1e-3, False),
+        (1.0, 1e-3 - EPS, 1e-3, True),
+        (1.0, 1e-3 - 2 * EPS, 1e-3, False),
+        (1.0, EPS / 2, EPS, True),  # half the cutoff, where eps is more than the other half
+        (1.0, 0.49 * EPS, EPS, False),
+        (1.0, 1.4 * EPS, 2.5 * EPS, False),
+        (1.0, 1.5 * EPS, 2.5 * EPS, True),
+        (1e-9, 1e-9, 0.0, False),  # no cutoff, no question
+    ],
+)
+def test_a_rank_is_open_where_a_singular_value_is_within_precision_of_the_cutoff(kept, cut, rtol, near):
+    svd = arrays.thin_svd(np.diag([4.0, 2.0]))._replace(s=4 * np.array([1.0, kept]), next=4 * cut, rtol=rtol)
+    assert svd.near_cutoff is near
+    assert svd._replace(s=svd.s[:0]).near_cutoff is False
+
+
+def test_last_bits_are_eps_of_the_norm_and_the_smallest_number_of_each_entry():
+    tiny = 2.0**-1074
+    assert arrays.last_bits(np.zeros((2, 2))) == 2 * tiny and arrays.last_bits(np.zeros((3, 3))) == 3 * tiny
+    assert arrays.last_bits(np.array([[3.0, 4.0]])) == 5 * EPS
+    assert arrays.last_bits(np.full((1, 1), 1.0, dtype="float32")) == pytest.approx(2.0**-23, rel=1e-12, abs=0)
+    assert arrays.last_bits(np.zeros((1, 1), dtype="float32")) == 2.0**-149
+
+
+def test_what_overflows_or_loses_every_digit_is_refused():
+    W, made = np.array([[3.0], [4.0]]), np.ones((1, 1))
+    arrays.check_finite(result=made, other=W)
+    for bad in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="the result overflows float64: scale"):
+            arrays.check_finite(first=made, result=np.array([[1.0, bad]]))
+        with pytest.raises(ValueError, match="the result overflows float64: scale"):
+            arrays.check_kept(W, 0.0, np.array([[1.0, bad]]))
+    arrays.check_kept(W, 0.0, made), arrays.check_kept(W, 0.5, made)
+    arrays.check_kept(W, 2.4, made, 0.5), arrays.check_kept(0 * W, 0.09, made)
+    for model, lost, allowed in ((W, 0.51, 0.1), (W, 2.6, 0.5), (0 * W, 0.11, 0.1), (W, math.nan, 0.1)):
+        with pytest.raises(ValueError, match="rounding in float64 costs about a fraction"):
+            arrays.check_kept(model, lost, made, allowed)
+    with pytest.raises(ValueError, match="costs about a fraction 0.1 "):
+        arrays.check_kept(W, 0.51, made)
+
+
+def test_what_is_no_plain_dense_array_is_refused_by_name():
+    one = np.ones((1, 1))
+    arrays.check_dense(A=one, B=[1.0], C=3)
+    for odd, message in ((np.ma.masked_array(one), "B is masked: fill"), (one.view(np.matrix), "B is a np.matrix")):
+        with pytest.raises(TypeError, match=message):
+            arrays.check_dense(A=one, B=odd)
+        with pytest.raises(TypeError, match=message):
+            arrays.check_arrays(A=one, B=odd)
+    torch = pytest.importorskip("torch")
+    arrays.check_dense(A=torch.ones(1, 1))
+    for odd, message in (
+        (torch.ones(1, 1).to_sparse(), r"B is sparse_coo: pass its to_dense\(\)"),
+        (torch.ones(1, 1, device="meta"), "B is on the meta device"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            arrays.check_dense(A=torch.ones(1, 1), B=odd)

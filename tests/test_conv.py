@@ -484,3 +484,167 @@ def test_ten_images_train_the_same_model_through_a_network(weights, depth):
         assert phi.condition() == pytest.approx(10**depth, rel=1e-9)
         for step in phi.steps[::2]:
             assert step.rank == 784 and step.condition() == pytest.approx(1, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------ thresholds, both sides of each
+
+
+def mixing(low, dtype=f64):
+    """Two channels, each kept in its place, the second times `low`: singular values 1 and `low`."""
+    weight = torch.zeros(2, 2, 3, 3, dtype=dtype)
+    weight[0, 0, 1, 1], weight[1, 1, 1, 1] = 1, low
+    return Conv2d(weight, input_shape=(2, 4, 4), padding=1)
+
+
+@pytest.mark.parametrize("dtype, limit", [(f64, 1e6), (torch.float32, 1e4)])
+def test_a_condition_number_is_squared_up_to_its_limit(dtype, limit):
+    phi = mixing(1 / (0.99 * limit), dtype)
+    assert phi.patch is None and phi.is_onto() and phi.condition() == pytest.approx(0.99 * limit, rel=1e-6)
+    phi = mixing(1 / (1.01 * limit), dtype)
+    assert phi.condition() == math.inf and "rank 32, as is needed for 32 outputs of 32 inputs, but the condition number" in phi.obstacle
+    assert ("judged in float32" in phi.obstacle) == (dtype == torch.float32)
+
+
+def told(monkeypatch, singular_values, estimated, side=64, blocks=True):
+    """The obstacle of a convolution on images of that width, where nothing is computed but what is given."""
+    phi = Conv2d(ONE3, input_shape=(1, 64, side), padding=1)
+    phi.double.__dict__.update(_estimated=estimated, blocks=[None] if blocks else [])
+    monkeypatch.setattr(Conv2d, "singular_values", lambda self: torch.tensor(singular_values, dtype=f64))
+    return phi.obstacle
+
+
+def test_what_is_at_a_limit_is_within_it(monkeypatch):
+    assert told(monkeypatch, [], (1.0, 1e6)) is None
+    rank = 4096 * [1e6]  # 2^24 entries are written out
+    assert "cannot be squared" in told(monkeypatch, [*rank[1:], 1.0], (1.0, 1.1e6))
+    assert "rank 4096, as is needed" in told(monkeypatch, [*rank[1:], 0.999], (1.0, 1.1e6))
+    assert "; rank 4096 is needed" in told(monkeypatch, [*rank[1:], 1e-7], (1.0, 1.1e6))
+    assert "its condition number is 1.1e+06, above" in told(monkeypatch, [], (1.0, 1.1e6), side=65)
+    assert "its condition number is too large to be measured" in told(monkeypatch, [], None, side=65, blocks=False)
+
+
+def test_patches_are_apart_where_the_stride_is_the_kernel_at_least():
+    weight = torch.ones(1, 1, 2, 3, dtype=f64)
+    for stride, padding, apart in (
+        ((2, 3), 0, True), ((3, 4), 0, True), ((1, 3), 0, False), ((2, 2), 0, False), ((2, 3), (1, 0), False),
+        ((2, 3), (0, 1), False),
+    ):  # fmt: skip
+        assert (Conv2d(weight, input_shape=(1, 6, 6), stride=stride, padding=padding).patch is not None) == apart
+
+
+@pytest.mark.parametrize("kernel, stride, groups", [
+    (1, 1, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]),
+    (2, 1, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+    (3, 1, [(0, 2), (2, 3)]),
+    (4, 1, [(0, 2)]),
+    (3, 2, [(0, 1), (1, 2)]),
+])  # fmt: skip
+def test_output_rows_are_grouped_with_those_that_share_their_pixels(kernel, stride, groups):
+    weight = torch.ones(1, 1, kernel, 1, dtype=f64)
+    assert Conv2d(weight, input_shape=(1, 5, 1), stride=stride)._groups() == groups
+
+
+def test_what_is_not_said_of_a_convolution_is_the_default():
+    phi = Conv2d(torch.ones(1, 1, 2, 2, dtype=f64), input_shape=(1, 5, 4))
+    assert (phi.stride, phi.padding, phi.output_shape, phi.bias) == ((1, 1), (0, 0), (1, 4, 3), None)
+    for shape in ((1, 1, 9), (1, 9, 1)):
+        with pytest.raises(ValueError, match="the kernel, 2 x 2, is larger than the padded image"):
+            Conv2d(phi.weight, input_shape=shape)
+    cnn = small_cnn((1, 4, 4), [4], seed=0)
+    assert cnn.steps[1].slope == 0.1 and cnn.steps[0].stride == (2, 2) and cnn.dtype == f64
+
+
+@pytest.mark.parametrize(
+    "call, kind, message",
+    [
+        (lambda: small_cnn((1, 4, 6), [4, 16], seed=0), ValueError, "layer 1: patches of 2 x 2 do not tile .* 2 x 3"),
+        (lambda: small_cnn((1, 4, 4), [4], seed=0, kernel=0), ValueError, "kernel = 0 must be at least 1"),
+        (lambda: small_cnn((1, 4, 4), [0], seed=0), ValueError, "channels = 0 must be at least 1"),
+        (lambda: Conv2d(None, input_shape=(1, 2, 2)), TypeError, "weight must be a PyTorch tensor, got builtins.NoneType"),
+        (lambda: Conv2d(ONE, np.ones(1), input_shape=(1, 2, 2)), TypeError, "bias must be a PyTorch tensor, got numpy"),
+        (lambda: Conv2d(ONE, torch.ones(1, 1, dtype=f64), input_shape=(1, 2, 2)), ValueError, "bias has shape"),
+        (lambda: Conv2d(ONE, math.nan * ONE[0, 0, 0], input_shape=(1, 2, 2)), ValueError, "bias contains NaN"),
+    ],
+)
+def test_other_bad_input_is_refused_with_the_numbers(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_gaussian_kernels_have_variance_one_over_the_pixels_of_a_patch():
+    weight = small_cnn((100, 4, 4), [400], seed=0, weights="gaussian").steps[0].weight
+    assert abs(float(weight.var()) * 400 - 1) < 0.02
+    means = sum(small_cnn((1, 2, 2), [4], seed=seed).steps[0].weight for seed in range(400)) / 400
+    assert float(means.abs().max()) < 0.12  # of orthonormal ones, uniformly: no sign is preferred
+
+
+# layers at the edge of what is understood
+
+ACCEPTED = {
+    "dropout that drops nothing": (lambda: nn.Dropout(0.0).train(), 16),
+    "flatten all": (lambda: nn.Sequential(nn.Flatten(1, 3), nn.LeakyReLU()), (1, 4, 4)),
+    "unflatten a row": (lambda: nn.Sequential(nn.Unflatten(-1, (1, 4, 4)), nn.LeakyReLU()), 16),
+    "one channel of one row": (lambda: nn.Sequential(nn.Unflatten(1, (16, 1, 1)), nn.LeakyReLU()), 16),
+    "normalised images": (lambda: nn.BatchNorm2d(1).eval(), (1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("make, shape", ACCEPTED.values(), ids=ACCEPTED)
+def test_layers_that_are_just_understood(make, shape):
+    layer = make().to(f64)
+    phi, X = from_torch(nn.Sequential(layer, nn.LeakyReLU()), shape), tensor(np.arange(-8.0, 8.0))[None]
+    expected = nn.Sequential(layer, nn.LeakyReLU())(X.reshape(-1, *(shape if isinstance(shape, tuple) else [shape])))
+    assert error(phi(X), expected.detach().flatten(1)) < 1e-14
+
+
+@pytest.mark.parametrize(
+    "layer, shape, message",
+    [
+        (lambda: nn.Flatten(1, 2), (1, 4, 4), "is not supported: it must flatten all of an image"),
+        (lambda: nn.Flatten(2, 3), (1, 4, 4), "is not supported: it must flatten all of an image"),
+        (lambda: nn.Flatten(0), (1, 4, 4), "is not supported: it must flatten all of an image"),
+        (lambda: nn.Unflatten(2, (1, 4, 4)), 16, "is not supported: it must give"),
+        (lambda: nn.Unflatten(1, (-1, 4, 4)), 16, "is not supported: it must give"),
+        (lambda: nn.Unflatten(1, (0, 4, 4)), 16, "is not supported: it must give"),
+        (lambda: nn.Unflatten(1, (1, 2, 2, 4)), 16, "is not supported: it must give"),
+        (lambda: nn.Unflatten(1, (1, 1, 1)), (1, 4, 4), "is not supported: it must give"),
+        (lambda: nn.BatchNorm1d(1).eval(), (1, 4, 4), "does not fit its input, .1, 4, 4.: BatchNorm1d is for other"),
+        (lambda: nn.BatchNorm2d(16).eval(), 16, "does not fit its input, .16,.: BatchNorm2d is for other"),
+        (lambda: nn.BatchNorm1d(15).eval(), 16, "takes 15 features and gets 16"),
+        (lambda: nn.Conv2d(2, 2, 1, groups=2), (2, 2, 2), "is not supported: groups and dilation must be 1"),
+        (lambda: nn.Conv2d(1, 1, 3, dilation=(1, 2)), (1, 9, 9), "is not supported: groups and dilation must be 1"),
+    ],
+)  # fmt: skip
+def test_layers_just_beyond_are_refused(layer, shape, message):
+    with pytest.raises(ValueError, match=f"layer 0, .* {message}"):
+        from_torch(nn.Sequential(layer()).to(f64), shape)
+
+
+class Shifted(nn.Module):
+    """Shifts its inputs, by so much that the map may or may not know."""
+
+    def forward(self, X):
+        return X + 1
+
+
+@pytest.mark.parametrize("off, refused", [(1e-9, False), (1e-7, True)])
+def test_a_map_of_unknown_rounding_agrees_to_half_the_digits(off, refused, monkeypatch):
+    from ddref.maps import Map
+
+    class Unknown(Map):
+        torch_modules = (Shifted,)
+
+        def forward(self, X):
+            return (X + 1) * (1 + off)
+
+    monkeypatch.setitem(Map.kinds, "test_conv.Unknown", Unknown)
+    if refused:
+        with pytest.raises(ValueError, match="the map differs from the network, by 1e-07 relative"):
+            from_torch(nn.Sequential(Shifted()), 3)
+    else:
+        assert from_torch(nn.Sequential(Shifted()), 3).rounding(ROWS, ROWS) is None
+
+
+def test_a_map_that_agrees_to_the_last_bit_needs_no_rounding(monkeypatch):
+    monkeypatch.setattr(Chain, "rounding", lambda self, X, Z: torch.zeros(len(X), dtype=X.dtype))
+    assert from_torch(nn.Sequential(nn.LeakyReLU()), 3)(ROWS).tolist() == ROWS.tolist()

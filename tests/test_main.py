@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,10 @@ from sklearn.linear_model import Ridge
 
 from ddref import __version__, files
 from ddref.command import commands, main
+from ddref.command import inputs as inputs_file
 from ddref.command.report import Progress, sheet
+from ddref.statistics import Statistics
+from ddref.statistics import rows as rows_file
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,11 @@ def shell(*arguments, **options):
 
 def interrupt(*_, **__):
     raise KeyboardInterrupt
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 def refused(capsys, *arguments):
@@ -176,6 +185,177 @@ def test_predict_reads_arrays(inputs, tmp_path, capsys):
     assert tables[0] == tables[1] and tables[0][0] == "prediction" and len(tables[0]) == 443
     assert main(["predict", str(tmp_path / "s.npz"), str(inputs / "wine.csv"), "--out", str(tmp_path / "q.csv")]) == 2
     assert "was not made from a table" in capsys.readouterr().err
+
+
+# -- samples that do not fit into memory
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Every .npy file of samples counts as large, and is read a hundred rows at a time."""
+
+    def read_in_blocks(d):
+        monkeypatch.setattr(inputs_file, "LARGE", 0)
+        monkeypatch.setattr(rows_file, "BLOCK", 8 * d * 100)
+
+    return read_in_blocks
+
+
+def large_files(folder, dtype="float64", order="C"):
+    """Samples far from zero, sorted by class, and classes and targets of them."""
+    rng = np.random.default_rng(0)
+    y = np.sort(rng.integers(0, 3, 1234))
+    X = rng.normal(size=(1234, 6)) * [1, 2, 3, 4, 0, 6] + np.linspace(-5, 100, 6)
+    X[:, 0] += y
+    np.save(folder / "X.npy", np.asarray(X, dtype, order=order))
+    np.save(folder / "y.npy", y)
+    np.save(folder / "Z.npy", X @ rng.normal(size=(6, 2)) + rng.normal(size=(1234, 2)))
+
+
+@pytest.mark.parametrize(
+    "targets, dtype, order, words",
+    [
+        ("y", "float32", "C", []),
+        ("y", "float64", "F", ["--map", "fourier", "--points", "7", "--scaling", "global"]),
+        ("y", ">f8", "C", ["--init", "noise", "--scaling", "none", "--select", "loo"]),
+        ("Z", "float64", "C", ["--scaling", "none", "--no-intercept", "--lam", "3", "--points", "9"]),
+        ("Z", "float32", "C", ["--init", "orthonormal", "--map", "network"]),
+    ],
+)
+def test_samples_read_in_blocks_give_the_set_of_samples_in_memory(
+    targets, dtype, order, words, tmp_path, monkeypatch, capsys, blocks
+):
+    monkeypatch.chdir(tmp_path)
+    large_files(tmp_path, dtype, order)
+    line = ["X.npy", "--targets", f"{targets}.npy"]
+    said = []
+    for out in ("memory.npz", "blocks.npz"):
+        assert main(["distill", *line, *words, "--out", out]) == 0
+        assert main(["verify", out, *line]) == 0
+        assert main(["predict", out, "X.npy", "--out", f"{out}.csv"]) == 0
+        said.append(capsys.readouterr())
+        blocks(6)
+    assert "read in blocks" in said[1].err and "read in blocks" not in said[0].err
+    one, other = files.load("memory.npz"), files.load("blocks.npz")
+    assert other.certificate["exact"] and other.data_sha256 == one.data_sha256 and "not the data" not in said[1].out
+    assert abs(other.lam / one.lam - 1) < 1e-12 and other.value_range == one.value_range
+    for name in ("X_S", "Y_S", "mean", "scale"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-9)
+    changed = [one.certificate[name] == other.certificate[name] for name in ("decisions_changed", "samples")]
+    assert changed == [True, True]
+    parts = [re.findall(r"(?:accuracy|R\^2) on training +\S+", text.out) for text in said]
+    assert parts[0] == parts[1] and len(parts[0]) == 2
+    tables = [np.genfromtxt(f"{name}.npz.csv", delimiter=",", skip_header=1) for name in ("memory", "blocks")]
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-8, atol=1e-8)
+
+
+def test_images_in_a_file_are_read_in_blocks_too(tmp_path, blocks, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.integers(0, 256, (400, 3, 4, 4), dtype=np.uint8))
+    np.save(tmp_path / "y.npy", rng.integers(0, 2, 400))
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out"]
+    assert main([*line, str(tmp_path / "memory.npz")]) == 0
+    blocks(48)
+    assert main([*line, str(tmp_path / "blocks.npz")]) == 0
+    assert capsys.readouterr().err.count("channels first; points have them last") == 2
+    one, other = (files.load(tmp_path / f"{name}.npz") for name in ("memory", "blocks"))
+    assert one.image_shape == other.image_shape == (4, 4, 3) and one.data_sha256 == other.data_sha256
+    np.testing.assert_allclose(one.X_S, other.X_S, atol=1e-9)
+
+
+def test_a_bad_value_in_a_block_is_refused_with_its_row(tmp_path, blocks, capsys):
+    large_files(tmp_path)
+    X = np.load(tmp_path / "X.npy")
+    X[1111, 4] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    blocks(6)
+    line = ["distill", tmp_path / "X.npy", "--targets", tmp_path / "y.npy", "--out", tmp_path / "o.npz"]
+    said = refused(capsys, *line)
+    assert "X.npy: row 1,111 contains NaN or Inf, in column 4 of 6; fill or remove" in said
+
+
+def test_what_needs_all_samples_in_memory_says_so(tmp_path, blocks, capsys):
+    large_files(tmp_path)
+    blocks(6)
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out", str(tmp_path / "o.npz")]
+    assert main([*line, "--select", "validation"]) == 0
+    assert "--select validation: all samples are read into memory" in capsys.readouterr().err
+
+
+def test_reading_in_blocks_counts_on_a_terminal_and_an_interruption_leaves_nothing(tmp_path, blocks, monkeypatch):
+    large_files(tmp_path)
+    blocks(6)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    calls = []
+    update = Statistics.update
+
+    def interrupted(self, Phi, Y):
+        calls.append(len(Phi))
+        return interrupt() if len(calls) == 5 else update(self, Phi, Y)
+
+    monkeypatch.setattr(Statistics, "update", interrupted)
+    line = ["distill", str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy"), "--out", str(tmp_path / "o.npz")]
+    assert main(line) == 130
+    text = sys.stderr.getvalue()
+    assert "reading X.npy 1,234 of 1,234" in text
+    assert text.endswith("\nddref: interrupted; nothing was written\n") and calls == [100] * 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "Z.npy", "y.npy"]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(Statistics, "update", update)
+    assert main([*line, "--quiet"]) == 0 and sys.stderr.getvalue() == ""
+
+
+PEAK = """
+import resource, sys
+from ddref import estimator
+from ddref.command import main
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+before = peak()
+status = main(sys.argv[1:])
+print("peak", peak() - before)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+@pytest.mark.parametrize("dtype, second", [("float32", "verify"), ("float64", "predict")])
+def test_the_memory_of_a_large_file_is_bounded(dtype, second, tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", dtype, (200_000_000 // 200 // np.dtype(dtype).itemsize, 200))
+    rng = np.random.default_rng(0)
+    for start in range(0, len(X), 10_000):
+        X[start : start + 10_000] = rng.normal(size=(min(10_000, len(X) - start), 200))
+    X.flush()
+    assert X.nbytes == 200_000_000
+    np.save(tmp_path / "y.npy", (X[:, 0] > 0).astype(int) + (X[:, 1] > 0))
+    out = str(tmp_path / "o.npz")
+    lines = {"distill": ["--out", out], "verify": [out], "predict": [out, "--out", str(tmp_path / "p.csv")]}
+    for name in ("distill", second):
+        words = [name, *lines[name], str(tmp_path / "X.npy"), "--targets", str(tmp_path / "y.npy")]
+        done = subprocess.run([sys.executable, "-c", PEAK, *words], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peak = int(done.stdout.split()[-1])
+        assert peak < 140e6, (name, peak)  # the file has 200 MB
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Windows are others")
+def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", "float32", (400_000, 100))
+    X[:] = np.random.default_rng(0).normal(size=100)
+    X[:, 0] = np.arange(400_000) % 7
+    X.flush()
+    np.save(tmp_path / "y.npy", np.arange(400_000) % 7)
+    line = [sys.executable, "-m", "ddref", "distill", "X.npy", "--targets", "y.npy", "--out", "o.npz"]
+    running = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for said in running.stderr:
+        if "statistics" in said:
+            break
+    running.send_signal(signal.SIGINT)
+    out, said = running.communicate(timeout=60)
+    assert (running.returncode, out, said) == (130, "", "ddref: interrupted; nothing was written\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "y.npy"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
@@ -540,10 +720,6 @@ def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path,
 
 
 def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     monkeypatch.setattr(sys, "stderr", Terminal())
     with Progress(False) as progress:
         progress("reading images", 1, 1000)

@@ -192,3 +192,83 @@ def test_condition_numbers_begin_at_one_and_classes_at_zero():
     for wrong in ([0, 1, 3], [-1, 1, 2]):
         with pytest.raises(ValueError, match=r"classes must lie in 0\.\.2"):
             measure.accuracy(scores, np.array(wrong))
+
+
+def test_fields_that_do_not_apply_are_not_printed_and_copies_are_told():
+    plain = measure.certify(0.0, 1.0, "float64")
+    assert repr(plain) == (
+        "Certificate(relative_error=0.0, condition=1.0, rounding=2.220446049250313e-16, "
+        "tolerance=1.1102230246251565e-14, exact=True)"
+    )
+    assert repr(measure.certify(0.0, 1.0, "float64", copies=0)).endswith(", copies=0)")
+    said = repr(measure.certify(0.0, 1.0, "float64", copies=2))
+    assert said.endswith(", copies=2: 2 point(s) are copies of your samples)")
+
+
+def test_relative_errors_are_of_arrays_of_one_kind_only():
+    one = np.ones((1, 2))
+    for A, B in (([[1.0, 1.0]], one), (one, [[1.0, 1.0]])):
+        with pytest.raises(TypeError, match="A and B must be NumPy or PyTorch arrays, got"):
+            measure.relative_error(A, B)
+    with pytest.raises(TypeError, match="B is masked: fill its gaps"):
+        measure.relative_error(one, np.ma.masked_array(one))
+    torch = pytest.importorskip("torch")
+    sparse = torch.ones(1, 2).to_sparse()
+    with pytest.raises(TypeError, match="A is sparse_coo: pass its to_dense"):
+        measure.relative_error(sparse, sparse)
+
+
+def test_uncertainty_is_told_only_where_it_leaves_exact_open():
+    limit = 50 * 8 * 2.0**-52
+
+    def uncertain(error, by):
+        found = measure.certify(error, 8.0, "float64", uncertain=by)
+        return found.exact, found.uncertain
+
+    assert uncertain(0.5 * limit, 0.4 * limit) == (True, None)
+    assert uncertain(0.5 * limit, 0.6 * limit) == (False, 0.6 * limit)
+    assert uncertain(limit, 0.6 * limit) == (False, 0.6 * limit)
+    assert uncertain(1.1 * limit, 0.6 * limit) == (False, None)  # not exact whatever is uncertain
+
+
+def test_nothing_is_added_to_a_tolerance_by_default():
+    limit, eps = 50 * 8 * 2.0**-52, 2.0**-52
+    assert not measure.certify(0.0, 8.0, "float64", intercept_error=1.01 * limit).exact
+    assert measure.certify(0.0, 8.0, "float64", intercept_error=0.99 * limit).exact
+    W = np.array([[1.0], [1.0]])
+    found = measure.verify(np.eye(2), W, 0.0, W)
+    assert found.exact and found.rounding == eps and found.tolerance == 50 * eps == measure.tolerance(1.0, W)
+    assert measure.verify(np.eye(2), W, 0.0, W, rounding=1e-9).tolerance == 50 * 1e-9
+    worst = 1e-2 / (50 * eps)
+    assert 50 * worst * eps == 1e-2 and measure.certify(0.0, worst, "float64").exact
+
+
+def test_sets_that_cannot_be_trained_on_are_refused_by_name():
+    W, nan = np.ones((2, 1)), np.array([[1.0, np.nan]])
+    with pytest.raises(ValueError, match="Phi_S contains NaN or Inf"):
+        measure.verify(nan, W[:1], 0.0, W)
+    with pytest.raises(ValueError, match="Phi_0 contains NaN or Inf"):
+        measure.verify(np.ones((1, 2)), W[:1], 0.0, W, Phi_0=nan)
+    with pytest.raises(ValueError, match=r"Phi_S \(m, p\), Y_S \(m, k\), W \(p, k\) do not fit"):
+        measure.verify(np.ones((1, 2)), W, 0.0, W)
+
+
+def test_at_lam_zero_rounding_is_cut_and_above_nothing_is():
+    Phi_S, W = np.diag([1.0, 1e-17]), np.array([[1.0], [1.0]])
+    assert measure.verify(Phi_S, Phi_S @ W, 0.0, W).relative_error == pytest.approx(0.5**0.5, rel=1e-12)
+    Y_S = Phi_S @ W + 1e-40 * np.diag([1.0, 1e17]) @ W
+    found = measure.verify(Phi_S, Y_S, 1e-40, W)
+    assert found.relative_error < 1e-9 and not found.exact  # what another solver cuts is not known
+
+
+def test_what_is_uncertain_is_relative_to_the_model():
+    """The last label, which no model explains, moves W by about 1e4 eps: much of 1e-3, little of 1e3."""
+    Phi_S, W = np.eye(3)[:, :2], np.array([[1.0], [1.0]])
+    for size in (1e-3, 1e3):
+        Y_S = np.array([[size], [size], [1e4]])
+        found = measure.verify(Phi_S, Y_S, 0.0, size * W)
+        lost = arrays.thin_svd(Phi_S).rounding(Y_S) / (size * 2**0.5)
+        assert found.relative_error < 1e-15 and found.exact is (size > 1)
+        assert found.uncertain is None if size > 1 else found.uncertain == pytest.approx(lost, rel=1e-12, abs=0)
+    nothing = measure.verify(np.ones((1, 2)), np.zeros((1, 1)), 0.0, np.zeros((2, 1)))
+    assert nothing.exact and nothing.relative_error == 0.0

@@ -1,5 +1,7 @@
 """ddref.nearest: exact sets refitted by an oracle, a bound that an optimiser cannot beat, refusals by name."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -763,3 +765,171 @@ def test_rows_are_left_alone_up_to_the_limit_and_raised_beyond():
         found = nearest.nearest(Phi, W, max_condition=1e3)
         assert np.array_equal(found, Phi) is same and np.linalg.cond(found) <= 1e3
         assert found[1, 1] == pytest.approx(small if same else 1.01e-3, rel=1e-9)
+
+
+EPS = 2.0**-52
+
+
+def words(call):
+    """The warnings of a call; each has to point at this file, where the call is."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    assert all(one.filename == __file__ for one in said)
+    return [str(one.message) for one in said]
+
+
+def test_the_default_limit_is_a_million_in_float64_and_a_thousand_in_float32():
+    assert nearest.condition_limit(np.eye(2)) == 1e6
+    assert nearest.condition_limit(np.eye(2, dtype="float32")) == 1e3
+    W = np.eye(2)[:, :1]
+    kept, beyond = (np.diag([1.0, small]).astype("float32") for small in (1.01e-3, 0.99e-3))
+    assert np.array_equal(nearest.nearest(kept, W.astype("float32")), kept)
+    assert not np.array_equal(nearest.nearest(beyond, W.astype("float32")), beyond)
+
+
+@pytest.mark.parametrize("scale", [2.0**-40, 1.0, 2.0**40])
+def test_the_size_of_rows_is_their_own_by_default(scale):
+    W, Q = np.eye(2)[:, :1], np.eye(2)[:, 1:]
+    kept = scale * np.diag([1.0, 3e-6])
+    assert np.array_equal(nearest.nearest(kept, W), kept)
+    raised = nearest.spanning_rows(scale * np.diag([1.0, 1e-9]), Q, 1e3, np.linalg.cond)
+    assert np.allclose(raised / scale, np.diag([1.0, 1.01e-3]), rtol=1e-12, atol=1e-15)
+    assert nearest.condition_carrying(scale * np.eye(2), W) == 1.0
+    assert nearest.condition_carrying(scale * np.eye(2), W, 8 * scale) == 8.0
+
+
+def test_rows_carry_what_they_miss_by_rounding_and_no_more():
+    row = np.array([[1.0, 0.0]])
+    assert nearest.condition_carrying(row, np.array([[1.0], [100 * EPS]])) == 1.0
+    assert nearest.condition_carrying(row, np.array([[1.0], [101 * EPS]])) == np.inf
+    assert nearest.condition_carrying(0 * row, np.array([[1.0], [0.0]]), 5.0) == np.inf
+
+
+def test_rows_are_raised_twice_as_far_each_time_up_to_four_times_their_size():
+    A, Q, seen = np.diag([1.0, 1e-3]), np.eye(2)[:, 1:], []
+
+    def never(B):
+        seen.append(np.linalg.svd(B)[1])
+        return np.inf
+
+    with pytest.raises(ValueError, match="the last had inf"):
+        nearest.spanning_rows(A, Q, 1.01, never)
+    assert np.allclose(seen, [[1, 1e-3], [1, 1], [2, 2]], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("attempt", [0, 1, 2])
+def test_rows_whose_condition_number_is_the_limit_are_taken(attempt):
+    A, Q, left = np.diag([1.0, 1e-3]), np.eye(2)[:, 1:], [50.0] * attempt + [10.0]
+    found = nearest.spanning_rows(A, Q, 10.0, lambda B: left.pop(0))
+    assert left == [] and found[1, 1] == pytest.approx([1e-3, 0.101, 0.202][attempt], rel=1e-12)
+
+
+def test_singular_values_outside_w_count_from_the_rounding_of_the_larger_side_on():
+    Q = np.eye(8)[:, :1]
+    for shape in ((3, 8), (8, 3)):
+        for small, kept in ((7.9 * EPS, 0.0), (8 * EPS, 0.0), (8.1 * EPS, 8.1 * EPS)):
+            A = np.zeros(shape)
+            A[0, 0], A[1, 1] = 1.0, small
+            _, s, V = nearest.outside(A, Q[: shape[1]])
+            assert s[0] == pytest.approx(kept, rel=1e-9, abs=0) and np.abs(V.T @ Q[: shape[1]]).max() == 0
+
+
+def test_a_model_of_zeros_leaves_rows_of_any_kind_as_they_are():
+    W = np.zeros((3, 2))
+    for Phi_0 in (np.zeros((2, 3)), np.diag([1.0, 1e-9, 1e-13]), np.arange(12.0).reshape(4, 3) / 7):
+        for found in (nearest.nearest(Phi_0, W), nearest.nearest_given_labels(Phi_0, W, np.zeros((len(Phi_0), 2)))):
+            assert np.array_equal(found, Phi_0) and found is not Phi_0
+
+
+def test_warnings_of_a_dropped_part_of_w_point_at_the_call():
+    W, Phi_0 = np.diag([1.0, 3e-12]), np.eye(2)
+    for call in (
+        lambda: nearest.nearest(Phi_0, W),
+        lambda: nearest.nearest_lower_bound(Phi_0, W),
+        lambda: nearest.nearest_given_labels(Phi_0, W, np.diag([1.0, 0.0])),
+    ):
+        (said,) = words(call)
+        assert "drops a fraction 3e-12 of W" in said
+
+
+def test_limits_of_given_labels_are_met_to_the_last_bit():
+    W, Y = np.eye(2)[:, :1], np.eye(2)[:, :1]
+    assert nearest.nearest_given_labels(np.diag([0.0, 2.0**-10]), W, Y, max_condition=2.0**10).shape == (2, 2)
+    Y = np.array([[1.0, 100 * EPS], [0.0, 0.0]])  # outside the rows of W by all that rounding explains
+    assert nearest.nearest_given_labels(np.diag([0.0, 1.0]), np.diag([1.0, 0.0]), Y).shape == (2, 2)
+    row = np.array([[1.0, 0.0]])
+    nearest._check_determined(row, np.array([[1.0], [100 * EPS]]), 1, 1e6)
+    with pytest.raises(ValueError, match="and miss a fraction 2.24e-14 of W"):
+        nearest._check_determined(row, np.array([[1.0], [101 * EPS]]), 1, 1e6)
+    with pytest.raises(ValueError, match="condition number 1.02e.03 .at most 1e.03"):
+        nearest._check_determined(np.diag([1.0, 2.0**-10]), np.eye(2), 1, 1000.0)
+
+
+def test_given_labels_are_refused_where_the_last_bit_decides_on_a_rank():
+    W = Y = np.eye(128)[:, :1]
+    for small, refused in ((130 * EPS, False), (128.5 * EPS, True)):  # the cutoff is 128 eps
+        Phi_0 = np.diag([0.0] + [1.0] * 126 + [small])
+        if refused:
+            with pytest.raises(ValueError, match="no digit of W may be left after training"):
+                nearest.nearest_given_labels(Phi_0, W, Y, max_condition=0.01 / EPS)
+        else:
+            assert nearest.nearest_given_labels(Phi_0, W, Y, max_condition=0.01 / EPS).shape == (128, 128)
+
+
+def test_the_published_choice_is_refused_by_the_name_of_what_does_not_fit():
+    for wrong, kind, message in (
+        (PHI_OK.astype(int), TypeError, "Phi_0 has dtype int64"),
+        (PHI_OK * np.nan, ValueError, "Phi_0 contains NaN"),
+        (PHI_OK[:, :3], ValueError, r"Phi_0 \(m, p\), W \(p, k\), Y_S \(m, k\) do not fit"),
+    ):
+        with pytest.raises(kind, match=message):
+            nearest.nearest_pseudoinverse(wrong, W_OK, Y_OK)
+
+
+def test_the_published_choice_trains_sets_of_low_rank_and_zeros():
+    W, Y_S = np.array([[2.0], [0.0]]), np.ones((4, 1))
+    for lam_S in (0.0, 0.01):
+        Phi_S = nearest.nearest_pseudoinverse(np.ones((4, 2)), W, Y_S, lam_S)
+        assert error(refit(Phi_S, Y_S, lam_S)[0], W) < 1e-13
+    assert not np.any(nearest.nearest_pseudoinverse(np.eye(2), np.zeros((2, 2)), np.eye(2)))
+
+
+def misses(Phi_S, Y_S, lam_S, W):
+    """What the refusal says after "misses W by", or "" where there is none."""
+    try:
+        nearest._check_trained(Phi_S, Y_S, lam_S, W)
+    except ValueError as refused:
+        return str(refused).split("misses W by ")[1]
+    return ""
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 2), (3, 2)])
+def test_the_linear_system_is_asked_where_lam_is_not_negligible_in_it(shape):
+    """Singular values 1 and 1e-6: the system has 1e-12 beside 1, an SVD loses six digits."""
+    m, p = shape
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    Phi_S = np.zeros(shape)
+    Phi_S[:2, :2] = turn @ np.diag([1.0, 1e-6]) @ turn
+    W = np.zeros((p, 1))
+    W[:2, 0] = [1.0, 2.0]
+    limit = 2 * EPS * (1 + 1e-12)
+    for lam_S, asked in ((0.9 * limit, False), (1.1 * limit, True)):
+        Y_S = Phi_S @ W + lam_S * np.linalg.pinv(Phi_S).T @ W
+        assert bool(misses(Phi_S, Y_S, lam_S, W)) is asked
+
+
+def test_labels_that_do_not_fit_are_an_excuse_above_lam_zero_only():
+    Phi_S, W = np.eye(3)[:, :2], np.array([[1.0], [1.0]])
+    Y_S = np.array([[1.0], [1.0], [1e6]])  # the last one, which no model explains, moves W by 1e6 eps
+    assert misses(Phi_S, 1.5 * Y_S, 1e-3, 1.5 / 1.001 * W) == ""
+    said = misses(Phi_S, Y_S, 0.0, W)
+    assert "(known to " in said
+    assert "(known to " not in misses(Phi_S, 2 * Y_S, 0.0, W) and misses(Phi_S, 2 * Y_S, 0.0, W).startswith("1 of")
+
+
+def test_at_lam_above_zero_nothing_is_cut_when_training_is_checked():
+    Phi_S, W = np.diag([1.0, 1e-17]), np.array([[1.0], [1.0]])
+    said = misses(Phi_S, Phi_S @ W + 1e-40 * np.diag([1.0, 1e17]) @ W, 1e-40, W)
+    assert float(said.split()[0]) < 1e-9  # and not 0.7: refused for what is not known
+    assert float(misses(Phi_S, Phi_S @ W, 0.0, W).split()[0]) == pytest.approx(0.5**0.5, rel=1e-2)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ddref import npz
-from ddref.npz import load_npy, load_npz, save_npz, shortened, whole_file
+from ddref.npz import NpyFile, load_npy, load_npz, save_npz, shortened, whole_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -315,3 +315,38 @@ def test_a_file_may_be_as_large_as_is_allowed_and_no_larger(tmp_path):
     size = len(npy(np.arange(1000.0)))
     assert load_npz(tmp_path / "a.npz", max_bytes=size)["A"].shape == (1000,)
     refused(tmp_path / "a.npz", f"max_bytes = {size - 1:,}; refused", max_bytes=size - 1)
+
+
+# -- an array that stays in its file
+
+
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "int16", "bool"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_of_a_file_are_those_of_its_array(dtype, order, tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(npz, "FEW", 4)
+    A = np.asarray(rng.integers(0, 2, (37, 3, 2)), dtype, order=order)
+    np.save(tmp_path / "A.npy", A)
+    file = NpyFile(tmp_path / "A.npy")
+    assert len(file) == 37 and file.shape == A.shape and file.dtype == load_npy(tmp_path / "A.npy").dtype
+    for rows in (slice(5, 9), slice(None), slice(30, 99), np.array([36, 0, 5, 5, 8, 1, 2, 3, 30]), np.array([7])):
+        found = file[rows]
+        assert np.array_equal(found, A[rows]) and found.dtype == file.dtype and found.flags.c_contiguous
+        found[:] = 0  # a copy
+    assert np.array_equal(file[:], A)
+
+
+def test_a_file_whose_rows_cannot_be_read_is_refused(tmp_path):
+    for name, A in {"texts": np.array(["a", "b"]), "number": np.array(3.0), "empty": np.zeros((0, 2))}.items():
+        np.save(tmp_path / f"{name}.npy", A)
+        refused(tmp_path / f"{name}.npy", "an array of numbers is needed, with rows", NpyFile)
+    content = npy(np.ones((5, 2)))
+    (tmp_path / "cut.npy").write_bytes(content[:-8])
+    refused(tmp_path / "cut.npy", r"array 'cut.npy' is damaged: 72 bytes where \(5, 2\)", NpyFile)
+    (tmp_path / "A.npy").write_bytes(npy(np.array([True, False]))[:-2] + b"\2\0")
+    with pytest.raises(ValueError, match="A.npy: array 'rows' is damaged: a truth value is neither 0 nor 1"):
+        NpyFile(tmp_path / "A.npy")[:]
+    (tmp_path / "B.npy").write_bytes(content)
+    file = NpyFile(tmp_path / "B.npy")
+    (tmp_path / "B.npy").write_bytes(content[:-8])
+    with pytest.raises(ValueError, match="B.npy has changed while it was read"):
+        file[:1]

@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import conditioned, error, numpy64
-from ddref import krr, npz
+from ddref import files, krr, npz
 from ddref.measure import tolerance
 from ddref.statistics import Statistics, accumulate, loaders, stream
+from ddref.statistics import rows as rows_file
 from ddref.statistics import sums as sums_file
+from ddref.statistics.rows import FileRows, Lazy
 
 EPS = 2.0**-52
 
@@ -955,6 +957,35 @@ def test_autocast_is_refused_by_name():
     assert W.dtype == torch.float64 and torch.equal(W, s.solve(1.0))
 
 
+# -- rows that stay in their file
+
+
+def test_rows_of_a_file_know_what_arrays_know(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_file, "BLOCK", 8 * 5 * 7)
+    A = np.sort(rng.normal(size=(101, 5)), axis=0) * [1, 1e-3, 1e3, 1, 0] + [1e6, 0, 0, 1, 2]
+    np.save(tmp_path / "A.npy", A)
+    seen = []
+    found = FileRows(tmp_path / "A.npy", progress=lambda done, n: seen.append((done, n)))
+    assert seen == [(min(i, 101), 101) for i in range(7, 108, 7)] and found.shape == A.shape
+    assert np.array_equal(np.concatenate(list(found.blocks())), A) and np.array_equal(found[[3, 99]], A[[3, 99]])
+    for name in ("min", "max", "mean", "std"):
+        for axis in (0, None):
+            kept, expected = getattr(found, name)(axis=axis), getattr(A, name)(axis=axis)
+            np.testing.assert_allclose(kept, expected, rtol=1e-13 if name != "std" else 1e-9, atol=1e-300)
+    assert found.std(axis=0)[4] == 0.0
+    assert files.digest(found, A[:, 0]) == files.digest(A, A[:, 0])
+    A[77, 3] = math.inf
+    np.save(tmp_path / "A.npy", A)
+    with pytest.raises(ValueError, match="A.npy: row 77 contains NaN or Inf, in column 3 of 5"):
+        FileRows(tmp_path / "A.npy")
+
+
+def test_what_is_lazy_is_made_for_the_rows_asked_for():
+    calls = []
+    lazy = Lazy(np.arange(6.0), lambda a: calls.append(len(a)) or np.stack([a, -a], axis=1))
+    assert lazy.shape == (6, 2) and len(lazy) == 6
+    assert np.array_equal(lazy[2:4, :], [[2, -2], [3, -3]]) and np.array_equal(lazy[[5], :], [[5, -5]])
+    assert calls == [1, 2, 1]
 # -- thresholds, both sides of each
 
 

@@ -5,9 +5,11 @@ The statements are checked with NumPy alone wherever the package is not itself t
 
 import itertools
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from exactly import equal, eye, fractions, integers, pinv, rank, reduced, spans, train
 
 from conftest import conditioned, error, refit
 from ddref import (
@@ -394,6 +396,41 @@ def test_the_krylov_space_counts_the_points_for_every_lambda(rng):
         assert np.max(miss) > 1e-2
 
 
+# -- chapters 9 and 11: a hypothesis each
+
+
+def test_decisions_at_all_inputs_may_need_fewer_points_than_the_count(rng):
+    """phi(x) = (1, x, x^2), scores that never cross: one point keeps every decision; the centred model needs two."""
+    x = np.linspace(-50, 50, 2001)[:, None]
+    Phi = np.hstack([x**0, x, x**2])
+    for _ in range(20):
+        a, b, c = rng.uniform(0.5, 2), rng.normal(), rng.uniform(0.1, 3)
+        w = np.array([[a * b**2 + c, 2 * a * b, a]]).T  # a (x + b)^2 + c, without real zeros
+        W = rng.normal(size=(3, 1)) + w @ [[1.0, -1.0]] * rng.choice([-1.0, 1.0])
+        sign = np.sign(W[0, 0] - W[0, 1])
+        W_S, _ = refit(np.array([[1.0, 0.0, 0.0]]), np.array([[sign, -sign]]), 0.0)
+        assert np.array_equal(np.argmax(Phi @ W_S, 1), np.argmax(Phi @ W, 1))
+        z = rng.normal(size=(500, 3))  # vectors that are no features: there the decisions differ
+        assert np.mean(np.argmax(z @ W_S, 1) != np.argmax(z @ W, 1)) > 0.01
+    assert np.linalg.matrix_rank(frontier.centre(W)) == 1  # of the count max(1, ceil(3 / 2)) = 2
+
+
+def test_statistics_are_enough_for_labels_no_longer_than_the_targets(rng):
+    """R^T R = G and R^T Y_R = B: the losses differ by a constant, which a row of zeros makes up for if it is positive."""
+    Phi, Y = rng.normal(size=(9, 4)), rng.normal(size=(9, 2))
+    R = np.vstack([np.linalg.qr(Phi)[1], np.zeros((1, 4))])
+    for length, enough in ((0.5, True), (30.0, False)):
+        Y_R = np.vstack([np.linalg.lstsq(R[:4].T, Phi.T @ Y, rcond=None)[0], np.full((1, 2), length)])
+        assert error(R.T @ R, Phi.T @ Phi) < 1e-13 and error(R.T @ Y_R, Phi.T @ Y) < 1e-13
+        missing = np.linalg.norm(Y) ** 2 - np.linalg.norm(Y_R) ** 2
+        assert bool(missing >= 0) is enough
+        for V in rng.normal(size=(20, 4, 2)):
+            gap = np.linalg.norm(Phi @ V - Y) ** 2 - np.linalg.norm(R @ V - Y_R) ** 2
+            assert gap == pytest.approx(missing, rel=1e-9)
+    R, Y_R = np.array([[5**0.5], [0]]), np.array([[2 / 5**0.5], [10]])  # of Phi = (1, 2), Y = (1, 1/2)
+    assert 1.25 - np.sum(Y_R**2) == pytest.approx(-99.55)
+
+
 # -- the appendix of the paper, Theorems C.1 and C.2, in our notation (rows are samples)
 
 
@@ -450,3 +487,161 @@ def test_algorithm_1_from_noise(rng):
                 else LinearRegression(fit_intercept=False)
             )
             assert error(model.fit(Phi_S, Y_S).coef_.T, W) < tolerance(np.linalg.cond(Phi_S), "float64")
+
+
+# -- chapter 8 in rational arithmetic: equality, no tolerance
+
+
+def linear_map(rng, d, p, q):
+    """T (d, p) of rank q, b outside its row space, and h with ``(X T + b) h = 1`` for all X."""
+    T, b = integers(rng, d, q) @ integers(rng, q, p), integers(rng, 1, p)
+    while rank(T) < q or rank(np.vstack([T, b])) < q + 1:
+        T, b = integers(rng, d, q) @ integers(rng, q, p), integers(rng, 1, p)
+    return T, b, pinv(np.vstack([T, b]))[:, -1:]
+
+
+def of_rank(rng, rows, columns, r):
+    A = integers(rng, rows, r) @ integers(rng, r, columns)
+    while rank(A) < r:
+        A = integers(rng, rows, r) @ integers(rng, r, columns)
+    return A
+
+
+def labels_train(W, T, b, Y, Z=None):
+    """Whether eq-linear-carrier gives inputs that train W with the labels Y; with Z any other D with ``D Y = W``."""
+    ones, h = fractions(np.ones((len(Y), 1), dtype=int)), pinv(np.vstack([T, b]))[:, -1:]
+    D, n = W @ pinv(Y), ones - Y @ (pinv(Y) @ ones)
+    if Z is not None:
+        D = D + Z @ (eye(len(Y)) - Y @ pinv(Y))
+    elif np.any(n != 0):
+        D = D + (h - D @ ones) @ n.T / (n.T @ n)[0, 0]
+    Phi = pinv(D)
+    X = (Phi - ones @ b) @ pinv(T)
+    return equal(X @ T + ones @ b, Phi) and equal(train(X @ T + ones @ b, Y, 0), W)
+
+
+LINEAR = [(3, 5, 3, 2), (4, 5, 2, 2), (3, 5, 3, 1)]  # d, p, rank of T, k: the second has a bottleneck
+
+
+@pytest.mark.parametrize("shape", LINEAR)
+@pytest.mark.parametrize("spare", [0, 1, 2])
+def test_given_labels_can_be_had_in_three_cases_and_no_other(rng, shape, spare):
+    """thm-linear-labels, cor-linear-one-hot (1)."""
+    d, p, q, k = shape
+    T, b, h = linear_map(rng, d, p, q)
+    M = of_rank(rng, q + 1, k, k)
+    rows, m = reduced(np.vstack([T, b]))[0].T, k + spare
+    W = rows @ M
+    g, Y = pinv(W) @ h, of_rank(rng, m, k, k)
+    while np.any(Y @ g == 0) or len(np.unique(Y @ g)) < m:
+        Y = of_rank(rng, m, k, k)
+    ones = fractions(np.ones((m, 1), dtype=int))
+    assert not spans(W.T, h)
+    on = Y / (Y @ g)
+    assert rank(np.hstack([on, ones])) == k and labels_train(W, T, b, on)  # (a)
+    off = 2 * on
+    others = [None, *(rows @ integers(rng, q + 1, m) for _ in range(3))]
+    assert not any(labels_train(W, T, b, off, Z) for Z in others)  # 1 among the labels, but off the hyperplane
+    if spare:
+        free = of_rank(rng, m, k, k)
+        while rank(np.hstack([free, ones])) == k or np.sum(free) == 0:
+            free = of_rank(rng, m, k, k)
+        assert labels_train(W, T, b, free)  # (b)
+        W[:, :1] = W[:, :1] + h - W @ ones[:k]
+        assert equal(W @ ones[:k], h) and rank(W) == k
+        on = free / (np.sum(free) / m)
+        assert labels_train(W, T, b, on)  # (c)
+        assert not any(labels_train(W, T, b, 2 * on, Z) for Z in others)  # their mean off the hyperplane
+
+
+def test_labels_of_a_larger_rank_must_sum_to_zero_where_the_model_is_zero(rng):
+    T, b, _ = linear_map(rng, 3, 5, 3)
+    W = np.vstack([T, b]).T @ integers(rng, 4, 1) @ fractions([[1, 2]])  # W z = 0 for z = (2, -1)
+    Y = fractions([[3], [1], [0], [1]]) @ fractions([[1, 2]])
+    for residual, fits in (([1, 0, -1, 0], True), ([1, 0, 1, 0], False)):
+        labels = Y + fractions(residual)[:, None] @ fractions([[2, -1]])
+        assert rank(labels) == 2 > rank(W) and labels_train(W, T, b, labels) == fits
+
+
+@pytest.mark.parametrize("shape", LINEAR)
+def test_models_of_targets_that_sum_to_one_take_one_hot_labels(rng, shape):
+    """cor-linear-one-hot (2), (3): the normal g is 1 at lam = 0, and at every lam one factor a class is enough."""
+    d, p, q, k = shape
+    T, b, h = linear_map(rng, d, p, q)
+    Phi = integers(rng, 7, d) @ T + fractions(np.ones((7, 1), dtype=int)) @ b
+    targets = fractions(np.eye(k, dtype=int)[np.arange(7) % k])
+    soft = fractions(1 + np.arange(7 * k).reshape(7, k) ** 2)
+    for Y in (targets, soft / np.sum(soft, axis=1, keepdims=True)):
+        W = train(Phi, Y, 0)
+        assert rank(W) == k and equal(pinv(W) @ h, 0 * h[:k] + 1)
+        assert labels_train(W, T, b, eye(k)) and labels_train(W, T, b, np.vstack([eye(k), eye(k)]))
+    W = train(Phi, targets, 3)
+    g = pinv(W) @ h
+    assert np.all(g != 0) and not equal(g, 0 * g + 1)
+    assert labels_train(W, T, b, eye(k) / g.T) and not labels_train(W, T, b, eye(k))
+
+
+def test_the_bias_row_is_the_sum_of_the_residuals_over_lambda_to_the_last_digit(rng):
+    """prop-linear-residuals; an intercept that is not penalised makes both zero."""
+    T, b, h = linear_map(rng, 4, 5, 2)
+    Phi, Y = integers(rng, 6, 4) @ T + fractions(np.ones((6, 1), dtype=int)) @ b, integers(rng, 6, 2)
+    for lam in (Fraction(1, 3), 2):
+        W = train(Phi, Y, lam)
+        assert equal(lam * h.T @ W, np.sum(Y - Phi @ W, axis=0)[None, :]) and np.any(h.T @ W != 0)
+        J = eye(6) - fractions(np.full((6, 6), 1)) / 6
+        W = train(J @ Phi, J @ Y, lam)
+        assert np.all(h.T @ W == 0) and np.any(W != 0)
+
+
+@pytest.mark.parametrize("r", [1, 2])
+def test_the_count_with_biases_is_that_of_the_constant_row(rng, r):
+    """thm-linear-bias: the constructions of its proof, and too few points."""
+    T, b, h = linear_map(rng, 3, 6, 3)
+    ones = fractions(np.ones((r + 1, 1), dtype=int))
+    M = of_rank(rng, 4, 3, r)
+    while np.all(M[3] == 0) or rank(M[:3]) < r:
+        M = of_rank(rng, 4, 3, r)
+    F = M[:, reduced(M)[1]]
+    j = int(np.flatnonzero(F[3] != 0)[0])
+    S = eye(r)
+    S[j] = S[j] + (1 - F[3]) / F[3, j]
+    X = (F @ S)[:3].T  # part 2
+    W, without = np.vstack([T, b]).T @ M, T.T @ M[:3]
+    assert rank(W) == rank(without) == r and np.all(h.T @ without == 0)
+    assert equal((F @ S)[3], ones[:r, 0]) and spans(X @ T + ones[:r] @ b, W)
+    R = M[:3, reduced(M[:3])[1]]
+    X = np.vstack([R.T, 0 * R[:, :1].T])  # part 3: c or not
+    Phi = X @ T + ones @ b
+    assert spans(Phi, W) and spans(Phi, without)
+    for lam in (0, 2):
+        assert equal(train(Phi, (Phi + lam * pinv(Phi).T) @ W, lam), W)
+    for _ in range(10):  # part 1
+        X = integers(rng, r, 3, largest=2)
+        assert not spans(X @ T + ones[:r] @ b, without) and not spans(X[1:] @ T + ones[1:r] @ b, W)
+
+
+def test_without_biases_inputs_do_whatever_features_do(rng):
+    """thm-linear-no-bias: any exact features become inputs, and no inputs carry a model outside the row space."""
+    T = of_rank(rng, 4, 5, 3)
+    W = T.T @ integers(rng, 4, 2)
+    for lam in (0, Fraction(1, 2)):
+        Phi = np.vstack([W.T, integers(rng, 1, 5)])
+        Y = (Phi + lam * pinv(Phi).T) @ W
+        X = Phi @ pinv(T)
+        assert not spans(T, Phi.T) and equal(train(Phi, Y, lam), W) and equal(train(X @ T, Y, lam), W)
+    outside = W + (eye(5) - pinv(T) @ T) @ integers(rng, 5, 2)
+    assert not spans(T, outside) and not spans(integers(rng, 9, 4) @ T, outside)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_the_block_of_the_published_theorem_has_the_rank_of_the_first_layer(rng, first):
+    """prop-block-rank, samples as columns: where H has rank p its kernel, the last singular vectors, has too small a
+    second half."""
+    d, p, k = 3, 5, min(first, 2)
+    H = eye(p)[:, :0]
+    while rank(H) < p:
+        layer, later, W = of_rank(rng, p, d, first), of_rank(rng, p, p, p), of_rank(rng, k, p, k)
+        F = later @ layer @ pinv(layer)
+        H = np.hstack([F, pinv(W) @ W - eye(p)])
+    block = (eye(2 * p) - pinv(H) @ H)[p:]
+    assert rank(block) == first < p

@@ -4,12 +4,16 @@
     python tools/mutants.py --again LOG        only the changes that survived in what an earlier run printed
 
 One small change after the other is made in a copy of the package, and the tests of that file are run on the copy: a
-change that no test sees has survived. Exits with 1 where fewer than nine in ten are killed, or listed with the reason
+change that no test sees has survived. The tests are collected once; a change inside a function is the code of that
+function in a fork, other changes are written into the copy. Exits with 1 where fewer than nine in ten are killed, or listed with the reason
 why they change nothing in `tools/mutants_equivalent.txt` (one line each: the change as printed, two colons, the reason).
 """
 
 import argparse
 import ast
+import importlib
+import inspect
+import json
 import os
 import random
 import re
@@ -18,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -140,13 +145,11 @@ def survived_in(logs: list[Path]) -> set[str]:
     return {line.removeprefix("SURVIVED ") for line in said if line.startswith("SURVIVED ")}
 
 
-def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, float]:
-    """Whether the tests pass in `folder`, in a process of their own; and the CPU seconds that they took."""
+def tests_pass(folder: Path, tests: list[str], seconds: float, plugins: tuple = ()) -> bool:
+    """Whether the tests pass in `folder`, in a process of their own."""
     child = os.fork()
     if child == 0:
-        os.setpgid(0, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
-        signal.alarm(int(20 * seconds) + 60)  # where it sleeps
+        limited(seconds)
         said = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(said, 1), os.dup2(said, 2)
         os.chdir(folder)
@@ -160,14 +163,99 @@ def tests_pass(folder: Path, tests: list[str], seconds: float) -> tuple[bool, fl
         try:
             options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", FAST]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-            code = pytest.main([*tests, *options], plugins=[QuickFirst()])
+            code = pytest.main([*tests, *options], plugins=[QuickFirst(), *plugins])
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(int(code))
-    _, status, used = os.wait4(child, 0)
-    return status == 0, used.ru_utime + used.ru_stime
+    return os.waitpid(child, 0)[1] == 0
+
+
+class InForks:
+    """Runs the collected tests once for each change, in a fork in which one function has the code of the change.
+
+    The quickest come first: most changes are seen by them. Writes an outcome a line into `said`.
+    """
+
+    def __init__(self, name: str, source: str, jobs: list[tuple[int, int, int, str]], said: Path):
+        self.name, self.source, self.jobs, self.said = name, source, jobs, said
+
+    def pytest_runtestloop(self, session):
+        if session.testsfailed or not session.items:
+            return True  # not collected: said stays empty
+        passed, seconds, used = self._in_fork(session, session.items, None, 600)
+        if passed:
+            order = sorted(session.items, key=lambda item: seconds[item.nodeid])
+            module = importlib.import_module("ddref." + self.name.replace("/", "."))
+            for number, start, end, text in self.jobs:
+                target, code = function_at(module, self.source, start, end, text)
+                outcome = "written"
+                if target is not None:
+                    seen = not self._in_fork(session, order, (target, code), 10 + 3 * used)[0]
+                    outcome = "killed" if seen else "SURVIVED"
+                with self.said.open("a") as file:
+                    print(number, outcome, f"{used:.1f}", file=file)
+        return True
+
+    def _in_fork(self, session, items, change, limit):
+        """Whether the items pass, the seconds that each took, and the CPU seconds of all."""
+        times = self.said.with_suffix(".json")
+        child = os.fork()
+        if child == 0:
+            limited(limit)
+            if change is not None:
+                change[0].__code__ = change[1]
+            seconds = {}
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                before = time.process_time()
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                seconds[item.nodeid] = time.process_time() - before
+                if session.testsfailed:
+                    os._exit(1)
+            if change is None:
+                times.write_text(json.dumps(seconds))
+            os._exit(0)
+        _, status, used = os.wait4(child, 0)
+        seconds = json.loads(times.read_text()) if change is None and status == 0 else {}
+        return status == 0, seconds, used.ru_utime + used.ru_stime
+
+
+def function_at(module, source: str, start: int, end: int, text: str):
+    """The function of `module` in whose body the change lies, and its code after it; (None, None) elsewhere."""
+    lines = [0]
+    for line in source.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+    inside, body, owner = None, ast.parse(source).body, module
+    while inside is None:
+        around = [
+            node
+            for node in body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and lines[node.body[0].lineno - 1] <= start < lines[node.end_lineno]
+        ]
+        if not around:
+            return None, None
+        found = vars(owner).get(around[0].name)
+        if isinstance(around[0], ast.ClassDef):
+            body, owner = around[0].body, found
+        else:
+            inside = found
+    inside = getattr(inside, "fget", None) or getattr(inside, "func", None) or inspect.unwrap(inside)
+    name = getattr(getattr(inside, "__code__", None), "co_qualname", None)
+    codes = [compile(source[:start] + text + source[end:], module.__file__, "exec", dont_inherit=True)]
+    for code in codes:
+        codes += [const for const in code.co_consts if inspect.iscode(const)]
+        if code.co_qualname == name:
+            return inside, code
+    return None, None
+
+
+def limited(seconds: float) -> None:
+    """This process ends after so many CPU seconds, or where it sleeps."""
+    os.setpgid(0, 0)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+    signal.alarm(int(20 * seconds) + 60)
 
 
 def copied(root: Path, folder: Path) -> None:
@@ -191,35 +279,45 @@ def survivors(
         found = [(name, source, *change) for change in changes(source)]
         planned += [one for one in found if only is None or described(*one) in only]
     picked = random.Random(seed).sample(planned, min(sample, len(planned))) if sample else planned
-    picked.sort(key=lambda change: list(files).index(change[0]))
     survived: list[str] = []
-    limits: dict[str, float] = {}
+    for name in files:
+        here = [change for change in picked if change[0] == name]
+        counts = {"same": 0, "killed": 0, "SURVIVED": 0}
+        for outcome, change in outcomes(root, name, files[name].split(), here, accepted):
+            print(f"{outcome:8s}{' ' * (outcome == 'SURVIVED')}{change}", flush=True)
+            counts[outcome] += 1
+            survived += [change] * (outcome == "SURVIVED")
+        if here:
+            print(f"        {name}: {len(here)} changes, " + ", ".join(f"{v} {k}" for k, v in counts.items()), flush=True)
+    print(f"{len(picked) - len(survived)} of {len(picked)} changes killed or listed as the same")
+    return survived, len(picked)
+
+
+def outcomes(root: Path, name: str, tests: list[str], picked: list, accepted: dict[str, str]):
+    """(killed, SURVIVED or same, the change) of each change of one file."""
+    said = [described(*change) for change in picked]
+    yield from (("same", change) for change in said if change in accepted)
+    jobs = [(i, *change[2:]) for i, change in enumerate(picked) if said[i] not in accepted]
+    if not jobs:
+        return
+    tests = [f"tests/test_{test}.py" for test in tests]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
         copied(root, folder)
-        for i, (name, source, start, end, text) in enumerate(picked):
-            change = described(name, source, start, end, text)
-            tests = [f"tests/test_{test}.py" for test in files[name].split()]
-            if name not in limits:
-                passed, used = tests_pass(folder, tests, 600)
-                assert passed, f"{name}: its tests fail as it is\n{(folder / 'said.txt').read_text()}"
-                limits[name] = 10 + 3 * used
-                print(f"        {name}: {used:.0f} s of tests", flush=True)
-            if change in accepted:
-                print(f"same    {change}", flush=True)
-                continue
-            target = folder / "ddref" / f"{name}.py"
-            for written in (source[:start] + text + source[end:], source):
-                target.write_text(written)
-                when = 10**9 + 2 * i + (written is source)  # a time for each: what was compiled before is stale
-                os.utime(target, (when, when))
-                if written is not source and tests_pass(folder, tests, limits[name])[0]:
-                    survived.append(change)
-                    print(f"SURVIVED {change}", flush=True)
-                elif written is not source:
-                    print(f"killed  {change}", flush=True)
-    print(f"{len(picked) - len(survived)} of {len(picked)} changes killed or listed as the same")
-    return survived, len(picked)
+        source, target, found = picked[0][1], folder / "ddref" / f"{name}.py", folder / "outcomes.txt"
+        tests_pass(folder, tests, 10**6, (InForks(name, source, jobs, found),))
+        assert found.exists(), f"{name}: its tests fail as it is\n{(folder / 'said.txt').read_text()}"
+        lines = [line.split() for line in found.read_text().splitlines()]
+        assert len(lines) == len(jobs), f"{name}: not every change was tried\n{(folder / 'said.txt').read_text()}"
+        for i, outcome, used in lines:
+            change = picked[int(i)]
+            if outcome == "written":
+                start, end, text = change[2:]
+                target.write_text(source[:start] + text + source[end:])
+                os.utime(target, (10**9 + int(i),) * 2)  # a time for each: what was compiled before is stale
+                outcome = "SURVIVED" if tests_pass(folder, tests, 10 + 3 * float(used)) else "killed"
+                target.write_text(source)
+            yield outcome, said[int(i)]
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ examples:
   ddref distill data.npz --points 100 --out data100.npz
       arrays X and y (or X_train, y_train, ...)
   ddref distill X.npy --targets y.npy --out small.npz
-      features of an encoder, say
+      features of an encoder, say; a large file is read in blocks
   ddref verify ten.npz photos/
       trains on both; exit code 1 where the models differ
   ddref predict wine.npz new.csv --out predictions.csv

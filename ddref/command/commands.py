@@ -19,6 +19,7 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..npz import shortened as one_line
 from ..npz import whole_file
+from ..statistics.rows import FileRows, Lazy
 from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
 from ..tables.encoder import TableEncoder
@@ -34,7 +35,17 @@ from .inputs import (
     samples,
     targets_of,
 )
-from .report import Progress, comparison, errors, sheet, shortened, summary
+from .report import (
+    Progress,
+    blocks_of,
+    comparison,
+    errors,
+    predicted,
+    scored,
+    sheet,
+    shortened,
+    summary,
+)
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -142,7 +153,8 @@ def _distill(options: argparse.Namespace) -> int:
         with warnings.catch_warnings():
             if task == "multilabel":  # as was asked for
                 warnings.filterwarnings("ignore", "every row of y", UserWarning)
-            model.fit(data.X, data.y)
+            fit = model._fit_file if isinstance(data.X, FileRows) else model.fit
+            fit(data.X, data.y)
         model.table_ = data.table
         model.save(
             out,
@@ -157,19 +169,19 @@ def _distill(options: argparse.Namespace) -> int:
     print(f"training samples       {len(data.X):,}")
     for name, X, y in data.parts():
         if task == "multilabel":
-            right = np.mean(model.predict(X) == y)
+            right = np.mean(predicted(model, X) == y)
             print(f"{f'labels right on {name}':23} {right:.1%}")
         elif task == "classification":
-            print(f"{f'accuracy on {name}':23}{model.score(X, y):.1%}")
+            print(f"{f'accuracy on {name}':23}{scored(model, X, y):.1%}")
         else:
-            print(f"{f'R^2 on {name}':23}{model.score(X, y):.4f}")
+            print(f"{f'R^2 on {name}':23}{scored(model, X, y):.4f}")
     print(f"wrote {out}")
     return DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
-    estimator = _estimators()
+    _estimators()  # before any work
     with Progress(options.quiet) as progress:
         data = read(options, progress, saved)
         if data.X.shape[1] != saved.X_S.shape[1]:
@@ -180,8 +192,7 @@ def _verify(options: argparse.Namespace) -> int:
         others = saved.data_sha256 not in (None, files.digest(data.X, data.y))
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
-        Phi = files.features(saved, data.X)
-        training = estimator.training.Training(Phi, Y, saved.fit_intercept)
+        training = _trained_on(saved, data.X, Y, progress)
         W, b = training.fit(saved.lam, classes=y is not None)
         progress("training on the distilled set")
         W_S, b_S = files.model(saved)
@@ -210,7 +221,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     saved, out = files.load(options.file), Path(options.out)
     _check_out(out, ".csv", options.force)
-    scores = saved.scores(samples(options, saved))
+    W, b = saved.train()
+    blocks = blocks_of(samples(options, saved))
+    scores = np.concatenate([files.features(saved, A) @ W + b for A in blocks])
     if not np.isfinite(scores).all():
         raise ValueError(f"{options.input}: predictions overflow; are these its units?")
     names, columns = _predicted(saved, scores)
@@ -313,6 +326,17 @@ COMMANDS = {
 
 
 # ---------------------------------------------------------------------- small parts
+
+
+def _trained_on(saved: files.Saved, X: Any, Y: np.ndarray, progress: Progress) -> Any:
+    """Ridge regression on data, as the estimators do it."""
+    estimator = _estimators()
+    if isinstance(X, FileRows):
+        Phi = Lazy(X, lambda A: files.features(saved, A))
+        train = estimator.streaming.StreamedTraining
+        return train(Phi, Y, saved.fit_intercept, progress)
+    Phi = files.features(saved, X)
+    return estimator.training.Training(Phi, Y, saved.fit_intercept)
 
 
 def _scaling(wanted: str, data: Data) -> str | None:

@@ -5,12 +5,13 @@ import csv
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import datasets, files
-from ..npz import load_npy, load_npz, names_in
+from ..npz import NpyFile, load_npy, load_npz, names_in
+from ..statistics.rows import FileRows
 from ..tables.cells import shown
 from ..tables.columns import Misfit, target_from_cells, target_from_series
 from ..tables.encoder import TableEncoder, names_of, place_of
@@ -29,13 +30,14 @@ OPTIONS = {
     ".npy": ("channels", "targets"),
 }
 ARCHIVES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".zip")
+LARGE = 1 << 27  # bytes of an .npy file of samples that is read in blocks
 MAX_BYTES = 1 << 32  # what is unpacked or read at most, unless --max-bytes says more
 
 
 class Data(NamedTuple):
     """What an input holds, whatever its kind."""
 
-    X: np.ndarray  # (n, d)
+    X: Any  # array (n, d), or FileRows where the samples stay in their file
     y: np.ndarray
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
@@ -51,7 +53,7 @@ class Data(NamedTuple):
         """Names of the columns of y, where a table has them."""
         return None if self.table is None else self.table.targets
 
-    def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def parts(self) -> Iterator[tuple[str, Any, np.ndarray]]:
         """The training samples and, where there are any, the test samples."""
         yield "training", self.X, self.y
         if self.X_test is not None and self.y_test is not None:
@@ -79,8 +81,7 @@ def read(
         return _images(path, options, progress, saved)
     if kind == ".npz":
         return _arrays(path, options, saved)
-    X, y = (load_npy(p, options.max_bytes) for p in (path, options.targets))
-    return _checked(X, y, str(path), options, saved)
+    return _array_pair(path, options, progress, saved)
 
 
 def _kind(path: Path) -> str:
@@ -115,9 +116,9 @@ def _check_options(options, kind):
                 )
 
 
-def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
-    """Rows (n, d) to predict, as the points of a saved set are: of a table with its
-    columns, or of arrays; targets beside them are not looked at.
+def samples(options: argparse.Namespace, saved: files.Saved) -> Any:
+    """Rows (n, d) to predict, or `FileRows`, as the points of a saved set are: of a
+    table with its columns, or of arrays; targets beside them are not looked at.
     """
     path = Path(options.input).expanduser()
     kind = _kind(path)
@@ -137,6 +138,9 @@ def samples(options: argparse.Namespace, saved: files.Saved) -> np.ndarray:
             raise ValueError(f"{path}: one array named X is needed")
         X = next(iter(found.values()))
     elif kind == ".npy":
+        file = NpyFile(path)
+        if _is_large(file):
+            return _file_rows(file, options, lambda *_: None)
         X = load_npy(path, options.max_bytes)
     else:
         raise ValueError(f"{path}: a table, or a file .npy or .npz (X), is needed")
@@ -198,6 +202,47 @@ def _arrays(path, options, saved):
         f"{path} has the arrays {shown(names_in(path))}: X and y are needed, or "
         "X_train and y_train; write them with these names (np.savez)"
     )
+
+
+def _array_pair(path, options, progress, saved):
+    """Samples and targets in two files; many samples are read in blocks."""
+    y = load_npy(options.targets, options.max_bytes)
+    file = NpyFile(path)
+    if _is_large(file) and getattr(options, "select", "gcv") == "validation":
+        progress.note("--select validation: all samples are read into memory")
+    elif _is_large(file) and len(file) > math.prod(file.shape[1:]):
+        return _blocks(file, y, options, progress, saved)
+    X = load_npy(path, options.max_bytes)
+    return _checked(X, y, str(path), options, saved)
+
+
+def _blocks(file, y, options, progress, saved):
+    """Data whose samples stay in their file."""
+    name, notes = str(file.path), [f"{file.nbytes:,} bytes of samples: read in blocks"]
+    like = np.broadcast_to(file[:1], file.shape)  # its shape, without its memory
+    like = _channels_last(like, f"{name}: X", options.channels, notes)
+    shape = _rows(like[:1], f"{name}: X")[1]
+    y = _column(y, len(file), f"{name}: y")
+    y = _labels(y, _wanted_classes(options, saved), f"{name}: y", notes)
+    X = _file_rows(file, options, progress)
+    images = shape is not None
+    return Data(X, y, image_shape=shape, images=images, notes=tuple(notes))
+
+
+def _is_large(file):
+    return file.nbytes > LARGE and len(file.shape) > 1
+
+
+def _file_rows(file, options, progress):
+    """Rows of a file that is read in blocks."""
+
+    def flat(A):
+        return _channels_last(A, "X", options.channels, []).reshape(len(A), -1)
+
+    def report(done, total):
+        progress(f"reading {file.path.name}", done, total)
+
+    return FileRows(file, flat, report)
 
 
 def _not_looked_at(path, used):
@@ -555,14 +600,15 @@ def targets_of(
             )
         return Y, None
     places = {label: i for i, label in enumerate(saved.classes.tolist())}
-    unknown = sorted({str(label) for label in set(y.ravel().tolist()) - set(places)})
+    labels, codes = np.unique(y, return_inverse=True)
+    unknown = sorted({str(label) for label in labels.tolist() if label not in places})
     if unknown or y.ndim != 1:
         raise ValueError(
             f"{options.input} has the classes {', '.join(unknown[:5])}, of which "
             f"{options.file} knows nothing; it knows "
             f"{shortened(', '.join(map(str, places)))}"
         )
-    classes = np.array([places[label] for label in y.tolist()])
+    classes = np.array([places[label] for label in labels.tolist()])[codes]
     return datasets.one_hot(classes, len(places)), classes
 
 

@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .. import files
 from ..measure import Certificate
 from ..npz import shortened as one_line
+from ..statistics.rows import FileRows
 from ..tables.cells import shown as names_shown
 from .inputs import shortened, targets_of
 
@@ -138,7 +140,7 @@ def errors(certificate: Certificate) -> str:
 
 def comparison(
     saved: files.Saved,
-    X: np.ndarray,
+    X: Any,
     y: np.ndarray,
     model: tuple[np.ndarray, np.ndarray],
     small: tuple[np.ndarray, np.ndarray],
@@ -146,8 +148,9 @@ def comparison(
     options: argparse.Namespace,
 ) -> str:
     """One line about the two models on samples."""
-    Phi = files.features(saved, X)
-    P, P_S = (Phi @ W + b for W, b in (model, small))
+    blocks = (files.features(saved, A) for A in blocks_of(X))
+    both = ([Phi @ W + b for W, b in (model, small)] for Phi in blocks)
+    P, P_S = map(np.concatenate, zip(*both, strict=True))
     Y, classes = targets_of(saved, y, options)
     if saved.task == "multilabel":
         there, there_S = P > files.PRESENT, P_S > files.PRESENT
@@ -168,6 +171,28 @@ def comparison(
 
 def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str:
     return f"{what:23}{good} trained on the data, {good_S} on {points} points{after}"
+
+
+def scored(model: Any, X: Any, y: np.ndarray) -> float:
+    """Accuracy of a classifier, or R^2, on samples; those of a file in blocks."""
+    if not isinstance(X, FileRows):
+        return model.score(X, y)
+    predictions = predicted(model, X)
+    if hasattr(model, "classes_"):
+        return float(np.mean(predictions == y))
+    left = ((y - predictions) ** 2).sum(axis=0)
+    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    return float(np.mean(1 - left / np.where(total > 0, total, 1.0)))
+
+
+def predicted(model: Any, X: Any) -> np.ndarray:
+    """Predictions of a model on samples, a block at a time."""
+    return np.concatenate([model.predict(A) for A in blocks_of(X)])
+
+
+def blocks_of(X: Any) -> Iterable[np.ndarray]:
+    """Samples in blocks; of an array one block."""
+    return X.blocks() if isinstance(X, FileRows) else [X]
 
 
 # -------------------------------------------------------------------------- pictures

@@ -34,6 +34,7 @@ from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
 from ..statistics import Statistics
+from ..statistics.rows import FileRows, Lazy, parts
 from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
@@ -55,6 +56,7 @@ from .points import (
     some_rows,
 )
 from .sparse import SparseTraining
+from .streaming import StreamedTraining
 from .training import Training, as_numpy, by_validation, trained
 from .weights import (
     checked_weights,
@@ -341,7 +343,7 @@ class Distiller(BaseEstimator):
             )
         rng = self._begin(X, weights)
         self._report("features")
-        Phi, Y_ = self._features(X), self._array(Y)
+        Phi, Y_ = self._features(X), self._targets(Y)
         if Phi.shape[0] != Y_.shape[0]:
             raise ValueError(
                 f"the feature map gave {Phi.shape[0]} rows for {Y_.shape[0]} samples"
@@ -351,6 +353,25 @@ class Distiller(BaseEstimator):
         self._report("distilling")
         X_0, m = self._start(rng, X, Y, y, weights, minimal_points(W), rows)
         return self._distil_model(W, b, X_0, m, Phi, y is not None)
+
+    def _fit_file(self, rows, y):
+        """Fit and distil from rows of a file (n, d), which are read in blocks; y (n,)
+        classes or (n, k) labels of a classifier, or targets (n,) or (n, k).
+        """
+        self._forget()
+        self.n_features_in_, self.table_ = rows.shape[1], None
+        if isinstance(self, ClassifierMixin) and y.ndim == 2:
+            self.classes_, self.multilabel_ = np.arange(y.shape[1]), True
+        elif isinstance(self, ClassifierMixin):
+            classes, codes = _codes_of(y)
+            self.classes_, self.multilabel_ = classes, False
+            Y = Lazy(codes, lambda some: one_hot(some, len(classes)), len(classes))
+            return self._distil(rows, Y, codes, None, None)
+        Y = np.asarray(y, dtype=np.float64)
+        self._distil(rows, Y.reshape(len(Y), -1), None, None, None)
+        if Y.ndim == 1:
+            self._flatten()
+        return self
 
     def _begin(self, X, weights):
         """Parameters are checked; scaling, seed and map are found. Returns the source
@@ -641,13 +662,20 @@ class Distiller(BaseEstimator):
         """The certificate with how predictions on samples change."""
         Phi_S = self._features(as_numpy(found.X_S))
         W_S, b_S = trained(Phi_S, found.Y_S, found.lam_S, self.fit_intercept)
-        P, P_S = Phi @ W + b, Phi @ W_S + b_S
-        changed = None
-        if classes:
-            changed = int(np.sum(as_numpy(_decisions(P) != _decisions(P_S))))
+        blocks = parts(*Phi.shape) if isinstance(Phi, Lazy) else [slice(None)]
+        changed, errors, sizes = 0, [], []
+        for part in blocks:
+            rows = Phi[part, :]
+            P, P_S = rows @ W + b, rows @ W_S + b_S
+            changed += int(np.sum(as_numpy(_decisions(P) != _decisions(P_S))))
+            errors.append(norm(P_S - P))
+            sizes.append(norm(P))
+            if isinstance(Phi, Lazy):
+                self._report("checking", part.stop, Phi.shape[0])
+        error, size = math.hypot(*errors), math.hypot(*sizes)
         return found.certificate._replace(
-            prediction_error=relative_error(P_S, P),
-            decisions_changed=changed,
+            prediction_error=error / size if size else (math.inf if error else 0.0),
+            decisions_changed=changed if classes else None,
             samples=Phi.shape[0],
         )
 
@@ -697,6 +725,10 @@ class Distiller(BaseEstimator):
         """What is subtracted from each column, and what each is divided by."""
         if self.scaling is None:
             return np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.scaling == "global" and weights is None:
+            std = float(X.std()) if X.max() > X.min() else 0.0
+            d = X.shape[1]
+            return np.full(d, float(X.mean())), np.full(d, std if std > 0 else 1.0)
         if self.scaling == "global":
             each = None if weights is None else np.repeat(weights, X.shape[1])
             mean, std = (
@@ -706,10 +738,10 @@ class Distiller(BaseEstimator):
             std = std if np.ptp(X) > 0 and std > 0 else 1.0
             return np.full(X.shape[1], mean), np.full(X.shape[1], std)
         means, stds = column_means(X, weights), column_deviations(X, weights)
-        varies = np.ptp(X, axis=0) > 0
+        varies = X.max(axis=0) > X.min(axis=0)
         if (stds[varies] == 0).any():
             column = int(np.argmax(varies & (stds == 0)))
-            size = np.abs(X[:, column]).max()
+            size = np.maximum(-X.min(axis=0), X.max(axis=0))[column]
             raise ValueError(
                 f"column {column} has values up to {size:.3g}, whose squares are zero "
                 "in float64: take another unit"
@@ -759,6 +791,8 @@ class Distiller(BaseEstimator):
 
     def _features(self, X):
         """Features of rows of X, in the library and on the device of the algebra."""
+        if isinstance(X, FileRows):
+            return Lazy(X, self._features)
         A = X if hasattr(X, "toarray") else self._array(X)
         if self.feature_map_ is None and self.scaling is None:
             return A  # large data are not copied
@@ -768,6 +802,12 @@ class Distiller(BaseEstimator):
             hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
             hint = hint if self.device is None else ""
             raise TypeError(f"feature_map: {error}{hint}") from error
+
+    def _targets(self, Y):
+        """Targets (n, k) for the algebra."""
+        if isinstance(Y, Lazy):
+            return Lazy(Y, self._array, Y.shape[1])
+        return self._array(Y)
 
     def _array(self, A):
         """A NumPy array for the algebra: NumPy, or PyTorch on `device`, in float64."""
@@ -784,6 +824,7 @@ class Distiller(BaseEstimator):
         given.
         """
         train = SparseTraining if hasattr(Phi, "toarray") else Training
+        train = StreamedTraining if isinstance(Phi, Lazy) else train
         model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
@@ -1412,12 +1453,18 @@ def _check_device(device):
 
 def _one_hot_classes(y):
     """The classes of y (n,), their numbers (n,), and one-hot rows (n, k)."""
+    classes, codes = _codes_of(y)
+    return classes, codes, one_hot(codes, len(classes))
+
+
+def _codes_of(y):
+    """The classes of y (n,), and their numbers (n,)."""
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             f"at least 2 classes are needed, y has 1 class: {classes.tolist()[0]!r}"
         )
-    return classes, codes, one_hot(codes, len(classes))
+    return classes, codes
 
 
 def _decisions(P):

@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from ..arrays import check_dense
+from ..statistics.rows import FileRows, Lazy, parts
 from .weights import column_deviations, column_means
 
 SOME = 8192  # rows on which predictions are compared on the way
@@ -13,6 +15,10 @@ ENTRIES = 1 << 25  # and values of sparse ones, which are made dense
 
 def some_rows(Phi: Any) -> Any:
     """The first rows of the features, dense."""
+    if isinstance(Phi, Lazy):
+        some = parts(min(SOME, len(Phi)), Phi.shape[1])
+        blocks = [Phi[part, :] for part in some]
+        return array_namespace(*blocks).concat(blocks, axis=0)
     if not hasattr(Phi, "toarray"):
         return Phi[:SOME, :]
     return Phi[: max(1, min(SOME, ENTRIES // Phi.shape[1])), :].toarray()
@@ -79,6 +85,9 @@ def copies(X_0: np.ndarray, X_S: np.ndarray) -> int:
 
 def _farthest(X, x):
     """The row of X that is farthest from x (d,)."""
+    if isinstance(X, FileRows):
+        away = [((A - x) ** 2).sum(axis=1) for A in X.blocks()]
+        return int(np.argmax(np.concatenate(away)))
     if hasattr(X, "toarray"):
         return int(np.argmax(X.multiply(X).sum(axis=1) - 2 * (X @ x)))
     return int(np.argmax(((X - x) ** 2).sum(axis=1)))
