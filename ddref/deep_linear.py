@@ -561,8 +561,9 @@ def _check_lam_zero(lam_S):
 def _why_not(wrong, Y_S, taken, model, beta):
     """Which case of thm-linear-labels the labels fail, and by how much."""
     xp, r, r_Y = array_namespace(Y_S), model.P.shape[1], model_svd(Y_S).rank
-    height = Y_S @ thin_svd(model.C, model.cut).solve(_last_axis(model.P) / beta)
-    low, high, mean = (number(f(height)) for f in (xp.min, xp.max, xp.mean))
+    h = _last_axis(model.P) / beta
+    g = thin_svd(model.C, model.cut).solve(h)
+    low, high, mean = (number(f(Y_S @ g)) for f in (xp.min, xp.max, xp.mean))
     if r_Y != r:
         why = (
             f"Y_S has rank {r_Y} and W has rank {r}, so labels Y_S z with W z = 0 must "
@@ -576,8 +577,9 @@ def _why_not(wrong, Y_S, taken, model, beta):
         )
     else:
         why = (
-            "(c) h = W g, where Phi_S h = 1 for all inputs, so the mean row y needs "
-            f"y . W^+ h = 1, not {mean:.16g}; divide Y_S by that"
+            f"(c) h = W g up to {relative(model.C @ g - h, h):.2g} (Phi_S h = 1 for "
+            f"all inputs), so the mean row y needs y . W^+ h = 1, not {mean:.16g}; "
+            "divide Y_S by that"
         )
     return (
         f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "

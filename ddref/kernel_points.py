@@ -3,7 +3,9 @@
 For kernels with infinitely many features, such as the Gaussian one, no small set is
 exact. The function ``f = sum_i K(., x_i) alpha_i`` is then replaced by the nearest one
 of m points, in the norm of the kernel ``||f||^2 = trace(alpha^T K alpha)``. `labels`
-trains it, `errors` says how far away it is, `greedy` chooses points.
+trains it, `errors` says how far away it is, `greedy` chooses points; `merge_equal`
+merges equal ones. The usual names are kernel interpolation (Newton basis, power
+function) and f/P-greedy or P-greedy points.
 
 Gradients flow through PyTorch inputs; at ties of the eigenvalues of `K_SS` those of
 `labels` are NaN.
@@ -49,9 +51,9 @@ def labels(
     """Labels with which points train the function nearest to f, whatever `lam_S`.
 
     ``Y_S = F_S + lam_S K_SS^+ F_S``. The coefficients are ``beta = K_SS^+ F_S``: the
-    projection of f onto the functions of the points, known as Nystroem approximation.
-    At ``lam_S = 0`` the labels are the values of f. Eigenvalues of `K_SS` up to m * eps
-    times the largest count as zero.
+    projection of f onto the functions of the points, which agrees with f at the points:
+    kernel interpolation. At ``lam_S = 0`` the labels are the values of f. Eigenvalues
+    of `K_SS` up to m * eps times the largest count as zero.
 
     Parameters
     ----------
@@ -107,7 +109,8 @@ def errors(K_SS: Array, F_S: Array, squared_norm: float) -> Array:
     Cholesky factor.
 
     With ``K_SS = L L^T`` in the order of the points and ``u = L^-1 F_S``, the first j
-    points leave ``||f||^2 - ||u_1||^2 - ... - ||u_j||^2`` of the squared norm.
+    points leave ``||f||^2 - ||u_1||^2 - ... - ||u_j||^2`` of the squared norm: u holds
+    the coordinates of f in the Newton basis.
 
     Parameters
     ----------
@@ -162,9 +165,10 @@ def greedy(
     """Order in which to take points: each the one of largest gain (with `F`), or the
     least explained (without).
 
-    With `F` the next point is the one that lowers the error of `errors` most. Without
-    it is the one whose function ``K(., x_i)`` the points before it explain least:
-    pivoted Cholesky, which serves every model on the data alike.
+    With `F` the next point is the one that lowers the error of `errors` most:
+    f/P-greedy. Without it is the one whose function ``K(., x_i)`` the points before it
+    explain least: P-greedy, or pivoted Cholesky, which serves every model on the data
+    alike.
 
     Parameters
     ----------
@@ -204,7 +208,8 @@ def greedy(
     >>> greedy(K, np.array([[3.0], [4.0], [0.0]]), m=2)  # gains 9, 4 and 0
     array([0, 1])
     """
-    # P: what the points so far leave of K(x, x), R: of f, both at the candidates
+    # P: what the points so far leave of K(x, x), the square of the power function
+    # R: what they leave of f; both at the candidates
     # repeat:
     #     i = argmax of |R_i|^2 / P_i (with F), or of P_i
     #     v = (K_i - V V_i) / sqrt(P_i)      the next column of the Cholesky factor
@@ -248,6 +253,59 @@ def greedy(
             f"independent; pass m={len(order)}, these reach every function of all {n}"
         )
     return xp.asarray(order, dtype=xp.int64, device=device(K))
+
+
+class MergedPoints(NamedTuple):
+    """Distinct points with what their equals add up to, see `merge_equal`."""
+
+    X: Array  # (m, d), in the order of their first appearance
+    alpha: Array  # (m, k), sums of the coefficients of equal points
+    counts: Array  # (m,), how many there were; of the dtype of alpha
+
+
+def merge_equal(X: Array, alpha: Array) -> MergedPoints:
+    """The same function from distinct points: equal rows of `X` once, with the sum of
+    their coefficients.
+
+    A model of ridge regression stays one: with the mean of the labels of equal points,
+    and ``lam / counts`` in the place of lam on the diagonal of the kernel matrix.
+
+    Parameters
+    ----------
+    X : array (n, d)
+        Points. Rows are equal where all entries are.
+    alpha : array (n, k)
+        Coefficients of the function ``sum_i K(., x_i) alpha_i``.
+
+    Returns
+    -------
+    MergedPoints
+        `X` (m, d), `alpha` (m, k) and `counts` (m,), which add up to n.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For shapes that do not fit, NaN or Inf.
+
+    Notes
+    -----
+    Book: thm-infinite. It is about distinct points. n^2 d comparisons.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, alpha = np.array([[0.0], [1.0], [0.0]]), np.array([[1.0], [2.0], [3.0]])
+    >>> X, alpha, counts = merge_equal(X, alpha)
+    >>> X.ravel(), alpha.ravel(), counts
+    (array([0., 1.]), array([4., 2.]), array([2., 1.]))
+    """
+    xp = check_arrays(X=X, alpha=alpha)
+    check_shapes(X=(X, "nd"), alpha=(alpha, "nk"))
+    equal = xp.stack([xp.all(X == X[i, :], axis=1) for i in range(X.shape[0])])
+    sums = xp.astype(equal, alpha.dtype)
+    is_first = xp.sum(xp.tril(sums), axis=1) == 1.0  # no equal row before it
+    sums = sums[is_first]
+    return MergedPoints(X[is_first], sums @ alpha, xp.sum(sums, axis=1))
 
 
 def _check_points(

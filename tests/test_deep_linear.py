@@ -390,12 +390,17 @@ def test_where_the_constant_is_an_output_the_mean_label_must_lie_on_the_hyperpla
     W[:, :1] += constant(T, b) - W @ g  # h = W g, as g_1 = 1
     Y_S = LABELS[labels]
     mean = (Y_S @ g).mean()
-    needed = r"\(c\) h = W g, .* the mean row y needs y . W\^\+ h = 1, not .*; divide Y_S"
+    needed = r"\(c\) h = W g up to \S+e-1\d .* the mean row y needs y . W\^\+ h = 1, not .*; divide Y_S"
     with pytest.raises(ValueError, match=rf"wrong by a fraction .*{needed}") as refused:
         deep_linear.points(W, T, b, Y_S=Y_S)
     assert float(re.search(r"not (\S+);", str(refused.value))[1]) == pytest.approx(mean, rel=1e-12)
     assert_exact(deep_linear.points(W, T, b, Y_S=Y_S / mean), W, T, b)
     assert_exact(deep_linear.points(W, T, b), W, T, b)
+    aside = trained(rng, T, b, 1)
+    aside *= np.linalg.norm(constant(T, b)) / np.linalg.norm(aside)
+    with pytest.raises(ValueError, match=r"\(c\) h = W g up to \d(\.\d)?e-09 "):  # an output, as far as float64 can tell
+        deep_linear.points(W + 1e-8 * aside, T, b, Y_S=Y_S)
+    assert_exact(deep_linear.points(W + 1e-5 * aside, T, b, Y_S=Y_S), W + 1e-5 * aside, T, b)  # case (b)
 
 
 @pytest.mark.parametrize("m", [2, 3, 4, D + 3])

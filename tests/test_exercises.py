@@ -88,12 +88,28 @@ ANSWERS = {
     "10_infinite": {
         "check_label": ("9 / 16", ["0", "1.5"]),
         "check_parabola": ("([1, -1], [2, 2])", ["([1, 2], [2, 5])", "([1, -1], [0.5, 0.5])"]),
+        "check_without": (
+            "lambda K, Y, lam, i: (lambda I: Y[i] - (I @ Y)[i] / I[i, i])(np.linalg.inv(K + lam * np.eye(len(K))))",
+            [
+                "lambda K, Y, lam, i: K[i] @ np.linalg.solve(K + lam * np.eye(len(K)), Y)",  # point i still in it
+                "lambda K, Y, lam, i: (lambda I: Y[i] - lam * (I @ Y)[i])(np.linalg.inv(K + lam * np.eye(len(K))))",
+            ],
+        ),
     },
     "12_scale": {
         "check_loss": ("2.0", ["11.0", "0.0"]),  # 11.0: nothing subtracted
         "check_centre": (
             "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1]) / s.n",
             ["lambda s: s.G[:-1, :-1]", "lambda s: s.G[:-1, :-1] - np.outer(s.G[-1, :-1], s.G[-1, :-1])"],
+        ),
+        "check_downdate": (
+            "lambda R, x: (lambda q: np.linalg.qr(R - (1 - np.sqrt(1 - q @ q)) / (q @ q) * np.outer(q, q @ R))[1])("
+            "np.linalg.solve(R.T, x))",
+            [
+                "lambda R, x: R",  # nothing taken out
+                "lambda R, x: (lambda w, V: np.linalg.qr((V * np.sqrt(abs(w))).T)[1])("
+                "*np.linalg.eigh(R.T @ R - np.outer(x, x)))",  # through the Gram matrix
+            ],
         ),
         "check_share": ("2 / 1001", ["0.001", "0.002 * 2"]),  # 0.001 counts what was added only
     },
@@ -118,6 +134,10 @@ ANSWERS = {
         "check_labels": (
             "lambda K_SS, K_TS, Y, lam_S: (lambda alpha: K_SS @ alpha + lam_S * alpha)(np.linalg.lstsq(K_TS, Y)[0])",
             ["lambda K_SS, K_TS, Y, lam_S: K_SS @ np.linalg.lstsq(K_TS, Y)[0]"],  # lam_S forgotten
+        ),
+        "check_rows": (
+            "lambda Phi, Y: (np.vstack([Phi, 0 * Phi[:1]]), np.vstack([Y, 1 + 0 * Y[:1]]))",
+            ["lambda Phi, Y: (Phi, Y)", "lambda Phi, Y: (Phi, 2 * Y)"],  # not longer; the second equation lost
         ),
     },
     "15_results": {

@@ -75,6 +75,35 @@ def test_repeated_points_share_their_coefficient(rng):
     assert error(four[0], four[3]) < 1e-12
 
 
+# -- equal points
+
+
+def test_equal_points_are_merged_into_one_with_the_sum_of_their_coefficients(nx, rng):
+    X = rng.integers(0, 2, size=(12, 2)).astype(float)  # four different points at most
+    X[0, 0] = -0.0
+    alpha = rng.normal(size=(12, 3))
+    merged = kernel_points.merge_equal(nx.asarray(X), nx.asarray(alpha))
+    assert all(map(nx.is_mine, merged))
+    seen = list(dict.fromkeys(map(tuple, X.tolist())))  # in order; -0.0 equals 0.0
+    assert [tuple(row) for row in numpy64(merged.X).tolist()] == seen
+    for i, row in enumerate(seen):
+        here = (X == row).all(axis=1)
+        assert int(merged.counts[i]) == here.sum()
+        assert error(numpy64(merged.alpha)[i], alpha[here].sum(axis=0)) < tolerance(10, nx.dtype)
+
+
+def test_a_merged_model_is_that_of_mean_labels_and_lam_over_the_count(rng):
+    X, lam = rng.integers(0, 3, size=(20, 1)).astype(float), 0.3
+    Y = rng.normal(size=(20, 2))
+    K_all = np.exp(-((X - X.T) ** 2))
+    alpha = np.linalg.solve(K_all + lam * np.eye(20), Y)
+    points, alpha, counts = kernel_points.merge_equal(X, alpha)
+    K = np.exp(-((points - points.T) ** 2))
+    means = np.stack([Y[X[:, 0] == x].mean(axis=0) for x in points[:, 0]])
+    assert error(alpha, np.linalg.solve(K + lam * np.diag(1 / counts), means)) < 1e-12
+    assert error(alpha, np.linalg.solve(K + lam * np.eye(len(K)), means)) > 1e-2  # with lam itself
+
+
 # -- errors
 
 

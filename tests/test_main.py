@@ -22,9 +22,12 @@ from sklearn.linear_model import Ridge
 from ddref import __version__, files
 from ddref.command import commands, main
 from ddref.command import inputs as inputs_file
-from ddref.command.report import Progress, sheet
+from ddref.command.canvas import STOPS, Canvas
+from ddref.command.picture import sheet
+from ddref.command.report import Progress
 from ddref.statistics import Statistics
 from ddref.statistics import rows as rows_file
+from ddref.statistics.__main__ import main as train_in_shards
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +361,66 @@ def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "y.npy"]
 
 
+# -- a model without its data
+
+
+def trained_elsewhere(folder, monkeypatch, *more, targets="y.npy"):
+    """A model, and its sums, by `python -m ddref.statistics`."""
+    monkeypatch.chdir(folder)
+    large_files(folder)
+    line = ["X.npy", targets, "--lam", "1", "100", "--shards", "run", "--out", "model.npz", "--statistics", "sums.npz"]
+    return train_in_shards([*line, "--quiet", *more])
+
+
+def test_a_model_of_the_streaming_command_is_told_and_distilled(tmp_path, monkeypatch, capsys):
+    W = trained_elsewhere(tmp_path, monkeypatch, "--classes", "3")
+    capsys.readouterr()
+    assert main(["info", "model.npz"]) == 0
+    text = capsys.readouterr().out
+    assert "ridge regression without an intercept, by ddref.statistics" in text and "3 classes" in text
+    assert "6 columns" in text and "1,234" in text and ", chosen from 2" in text and "ddref distill" in text
+    assert main(["info", "sums.npz"]) == 0
+    assert "sums over 1,234 samples: 6 features, 3 targets" in capsys.readouterr().out
+    assert main(["distill", "model.npz", "--out", "o.npz", "--points", "5", "--lam-s", "0.1"]) == 0
+    assert "1,234" in capsys.readouterr().out
+    saved = files.load("o.npz")
+    assert saved.class_names == ("0", "1", "2") and len(saved.X_S) == 5 and saved.lam in (1.0, 100.0)
+    ridge = Ridge(alpha=0.1, fit_intercept=False, solver="svd").fit(saved.X_S, saved.Y_S)
+    np.testing.assert_allclose(ridge.coef_.T, W, rtol=1e-9, atol=1e-12)
+    assert main(["verify", "o.npz", "X.npy", "--targets", "y.npy"]) == 0  # the model that the data train
+    assert main(["predict", "o.npz", "X.npy", "--out", "p.csv"]) == 0
+
+
+def test_a_model_of_features_and_one_of_an_earlier_version_are_distilled(tmp_path, monkeypatch, capsys):
+    W = trained_elsewhere(tmp_path, monkeypatch, "--phi", "numpy:sin", targets="Z.npy")
+    assert main(["distill", "model.npz", "--out", "o.npz"]) == 0
+    assert "points are rows of features, those of numpy:sin" in capsys.readouterr().err
+    saved = files.load("o.npz")
+    assert saved.task == "regression"
+    np.testing.assert_allclose(saved.train().W, W, rtol=1e-9, atol=1e-12)
+    np.savez("old.npz", W=W, lam=1.0, n=9)  # without what it is of
+    assert main(["info", "old.npz"]) == 0 and "2 targets or classes" in capsys.readouterr().out
+    assert main(["distill", "old.npz", "--out", "o.npz", "--force"]) == 0
+    assert "of classes, say --task classification" in capsys.readouterr().err
+    assert main(["distill", "old.npz", "--out", "o.npz", "--force", "--task", "classification"]) == 0
+    assert files.load("o.npz").class_names == ("0", "1")
+
+
+def test_what_a_model_cannot_do_is_refused(tmp_path, monkeypatch, capsys):
+    trained_elsewhere(tmp_path, monkeypatch, "--classes", "3")
+    line = ["distill", "model.npz", "--out", "o.npz"]
+    assert "--lam belongs to a training" in refused(capsys, *line, "--lam", "3")
+    assert "--map belongs to a training" in refused(capsys, *line, "--map", "fourier")
+    assert "--init real needs samples" in refused(capsys, *line, "--init", "real")
+    assert "holds a model for classification" in refused(capsys, *line, "--task", "regression")
+    assert "--target is for a table" in refused(capsys, *line, "--target", "a")
+    assert "sums over 1,234 samples" in refused(capsys, "distill", "sums.npz", "--out", "o.npz")
+    for wrong in ({"W": np.ones(3)}, {"W": np.full((2, 2), np.nan)}, {"lam": "a"}, {"n": [1, 2]}, {"classes": [1, 2]}):
+        np.savez("bad.npz", **{"W": np.ones((2, 2)), "lam": 1.0, "n": 3, **wrong})
+        assert "are not those of a model" in refused(capsys, "info", "bad.npz")
+    assert not (tmp_path / "o.npz").exists()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
 def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
     rng = np.random.default_rng(0)
@@ -431,9 +494,10 @@ def test_a_picture_of_many_points_stays_small(shape, points, distilled, tmp_path
     X = np.zeros((points, d), np.float32)
     X[:, 0] = np.arange(points)
     plain = files.load(distilled)._replace(X_S=X, Y_S=np.zeros((points, 3), np.float32), mean=np.zeros(d), scale=np.ones(d))
+    plain = plain._replace(sources=None, source_names=None, source_classes=None)
     shades, said = sheet(plain._replace(image_shape=shape, scaling="none", table=None))
     assert 0 < shades.size < 1 << 27
-    assert ("the first 838 of 1,000 points" in said) == (points == 1_000)
+    assert ("the first of each class: 209 of 1,000 points" in said) == (points == 1_000)
 
 
 def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, distilled, tmp_path, capsys):
@@ -446,8 +510,10 @@ def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, disti
         pixels = np.array(sheet)
     saved = files.load(tmp_path / "d.npz")
     low, high = saved.X_S.min(), saved.X_S.max()
-    tile = pixels[4:100:12, 4:100:12].astype(float)  # the first point, each value 12 x 12 pixels
-    assert np.abs(low + tile * (high - low) / 255 - saved.X_S[0].reshape(8, 8)).max() < 0.6 * (high - low) / 255
+    first = int(np.flatnonzero(saved.Y_S.argmax(axis=1) == 0)[0])
+    left = 12 + Canvas(["0"]).width("0")  # behind the name of the class
+    tile = pixels[6:102:12, left : left + 96 : 12, 0].astype(float)  # each value 12 x 12 pixels
+    assert np.abs(low + tile * (high - low) / 255 - saved.X_S[first].reshape(8, 8)).max() < 0.6 * (high - low) / 255
     assert main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 0
     assert (tmp_path / "table.png").stat().st_size > 0
     assert "already" not in printed and main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 2
@@ -476,7 +542,9 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
             assert main(["verify", str(tmp_path / "a.npz"), str(tmp_path / "data.npz"), "--quiet"]) in (1, 2)
         assert "Traceback" not in capsys.readouterr().err
         with Image.open(tmp_path / "a.png") as image:
-            assert {0, 255} <= set(np.array(image).ravel().tolist())
+            colours = {tuple(stop) for stop in STOPS[::2].tolist()}
+            there = set(map(tuple, np.array(image).reshape(-1, 3).tolist()))
+            assert colours <= there or (value == 5e-324 and shape == (1, 3, 4))  # a fourth of it is 0
 
 
 def test_info_tells_versions_and_headers(distilled, capsys):
@@ -512,7 +580,7 @@ def test_help_has_examples_and_no_command_prints_it(capsys):
         assert "examples:" in text and "ddref distill wine.csv --target quality" in text and "exit codes" in text
         examples = text[text.index("examples:") : text.index("exit codes")].splitlines()
         started = [line for line in examples if "ddref " in line]  # each on a line of its own, to be copied
-        assert len(started) == 10 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
+        assert len(started) == 11 and all(line.startswith("  ddref ") and line.count("ddref ") == 1 for line in started)
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -712,11 +780,42 @@ def test_an_interruption_before_the_command_has_begun_is_one_line_too(monkeypatc
     assert capsys.readouterr().err == "ddref: interrupted; nothing was written\n"
 
 
-def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ddref.estimator", None)
-    monkeypatch.delattr("ddref.estimator", raising=False)
-    text = refused(capsys, "distill", inputs / "digits.npz", "--out", tmp_path / "o.npz")
-    assert "this needs scikit-learn" in text and "extra 'sklearn'" in text
+BARE = """
+import sys
+for name in ("sklearn", "pandas", "PIL", "torch", "pooch", "tqdm"):
+    sys.modules[name] = None
+import ddref
+from ddref.command import main
+codes = [main(line.split()) for line in (
+    "distill d.npz --out o.npz", "verify s.npz d.npz", "predict t.npz t.csv --out p.csv", "show s.npz", "export s.npz x",
+    "distill d.npz --out o.npz --map fourier")]
+codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit")]
+print("codes", codes)
+for find in (lambda: ddref.DistilledRidge, lambda: ddref.kip.train, lambda: ddref.maps.small_cnn, lambda: ddref.maps.from_torch,
+             lambda: ddref.nonsurjective.solve, lambda: ddref.datasets.digits(), lambda: ddref.datasets.image_folder("."),
+             lambda: ddref.tables.read_frame("t.csv")):
+    try:
+        find()
+    except ImportError as error:
+        print("said", error)
+"""
+
+
+def test_with_numpy_alone_every_command_and_function_names_the_extra_to_install(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(24, 4)).round(3)
+    np.savez(tmp_path / "d.npz", X=X.reshape(24, 2, 2), y=X[:, 0] > 0)
+    write_csv(tmp_path / "t.csv", [["a", "b", "y"], *[[x, "u" if z > 0 else "v", x + z] for x, z, *_ in X.tolist()]])
+    assert main(["distill", str(tmp_path / "d.npz"), "--out", str(tmp_path / "s.npz")]) == 0
+    assert main(["distill", str(tmp_path / "t.csv"), "--target", "y", "--out", str(tmp_path / "t.npz")]) == 0
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(files.__file__))}
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0]" in done.stdout, done.stdout + done.stderr
+    extras = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in done.stderr.splitlines() if "error: " in line]
+    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn"]
+    said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
+    named = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in said]
+    assert [found[1] or found[2] for found in named] == ["sklearn", *["torch"] * 4, "sklearn", "data", "tables"]
 
 
 def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):

@@ -294,11 +294,11 @@ def test_a_score_is_defined_above_a_thousand_roundings_of_freedom():
 
 def test_gcv_by_hand_where_squares_are_known_and_where_not():
     for squares, gone in (([4.0, 0.0], 0.0), ([4.0, 1.0], None)):
-        found = by_hand((2.0, 1.0), n=7.0, rest=3.0, squares=squares, VtB=[[8**0.5], [1.0]])
+        found = by_hand((2.0, 1.0), n=7.0, rest=3.0, squares=squares, VtB=[[8**0.5], [2.0]])
         left = np.array([1 / 3, 0.5])  # lam / (w + lam)
         loss = squares * left**2
         if gone is not None:
-            loss[1] -= 0.5 * 1.5  # what a direction of unknown squares takes from the rest
+            loss[1] -= 4 * 0.5 * 1.5  # what a direction of unknown squares takes from the rest
         expected = 7 * max(3 + loss.sum(), 0.0) / (7 - 2 + left.sum()) ** 2
         assert spectrum.gcv(found, [1.0]) == [pytest.approx(expected, rel=1e-14)]
     found = by_hand((1.0,), n=7.0, rest=0.1, squares=[0.0], VtB=[[5.0]])
@@ -484,7 +484,12 @@ def test_values_at_a_threshold_are_on_its_lower_side(monkeypatch):
 ])  # fmt: skip
 def test_columns_of_a_diagonal_are_scaled_where_they_differ(d, options, scaled):
     found = spectrum.from_gram(np.diag(d), np.ones((3, 1)), **options)
-    assert (found.w[0] > found.w[1]) == scaled  # an SVD has the largest first
+    assert (found.w[0] > found.w[-1]) == scaled  # an SVD has the largest first
+
+
+def test_columns_whose_scaled_sums_are_indefinite_stay_as_they_are():
+    found = spectrum.from_gram(np.array([[1e6, 2e3], [2e3, 1.0]]), np.ones((2, 1)), rtol=1e-9, rounding=1e-5)
+    assert found.w == pytest.approx([0.0, 1e6 + 4], rel=1e-6) and found.cut == pytest.approx(12, rel=1e-4)
 
 
 @pytest.mark.parametrize("d, b, sizes", [

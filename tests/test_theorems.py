@@ -396,6 +396,41 @@ def test_the_krylov_space_counts_the_points_for_every_lambda(rng):
         assert np.max(miss) > 1e-2
 
 
+# -- chapters 9 and 11: a hypothesis each
+
+
+def test_decisions_at_all_inputs_may_need_fewer_points_than_the_count(rng):
+    """phi(x) = (1, x, x^2), scores that never cross: one point keeps every decision; the centred model needs two."""
+    x = np.linspace(-50, 50, 2001)[:, None]
+    Phi = np.hstack([x**0, x, x**2])
+    for _ in range(20):
+        a, b, c = rng.uniform(0.5, 2), rng.normal(), rng.uniform(0.1, 3)
+        w = np.array([[a * b**2 + c, 2 * a * b, a]]).T  # a (x + b)^2 + c, without real zeros
+        W = rng.normal(size=(3, 1)) + w @ [[1.0, -1.0]] * rng.choice([-1.0, 1.0])
+        sign = np.sign(W[0, 0] - W[0, 1])
+        W_S, _ = refit(np.array([[1.0, 0.0, 0.0]]), np.array([[sign, -sign]]), 0.0)
+        assert np.array_equal(np.argmax(Phi @ W_S, 1), np.argmax(Phi @ W, 1))
+        z = rng.normal(size=(500, 3))  # vectors that are no features: there the decisions differ
+        assert np.mean(np.argmax(z @ W_S, 1) != np.argmax(z @ W, 1)) > 0.01
+    assert np.linalg.matrix_rank(frontier.centre(W)) == 1  # of the count max(1, ceil(3 / 2)) = 2
+
+
+def test_statistics_are_enough_for_labels_no_longer_than_the_targets(rng):
+    """R^T R = G and R^T Y_R = B: the losses differ by a constant, which a row of zeros makes up for if it is positive."""
+    Phi, Y = rng.normal(size=(9, 4)), rng.normal(size=(9, 2))
+    R = np.vstack([np.linalg.qr(Phi)[1], np.zeros((1, 4))])
+    for length, enough in ((0.5, True), (30.0, False)):
+        Y_R = np.vstack([np.linalg.lstsq(R[:4].T, Phi.T @ Y, rcond=None)[0], np.full((1, 2), length)])
+        assert error(R.T @ R, Phi.T @ Phi) < 1e-13 and error(R.T @ Y_R, Phi.T @ Y) < 1e-13
+        missing = np.linalg.norm(Y) ** 2 - np.linalg.norm(Y_R) ** 2
+        assert bool(missing >= 0) is enough
+        for V in rng.normal(size=(20, 4, 2)):
+            gap = np.linalg.norm(Phi @ V - Y) ** 2 - np.linalg.norm(R @ V - Y_R) ** 2
+            assert gap == pytest.approx(missing, rel=1e-9)
+    R, Y_R = np.array([[5**0.5], [0]]), np.array([[2 / 5**0.5], [10]])  # of Phi = (1, 2), Y = (1, 1/2)
+    assert 1.25 - np.sum(Y_R**2) == pytest.approx(-99.55)
+
+
 # -- the appendix of the paper, Theorems C.1 and C.2, in our notation (rows are samples)
 
 

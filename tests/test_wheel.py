@@ -91,7 +91,7 @@ def run(command, folder):
 
 def test_the_readmes_lines_run_from_an_empty_folder(empty):
     python, folder = empty
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S))
     out = run([python, "-c", code + "\nimport ddref; print(ddref.__file__)"], folder)
     assert "exact=True" in out and str(python.parent.parent) in out
 

@@ -15,6 +15,8 @@ examples:
       arrays X and y (or X_train, y_train, ...)
   ddref distill X.npy --targets y.npy --out small.npz
       features of an encoder, say; a large file is read in blocks
+  ddref distill model.npz --out small.npz
+      a model that python -m ddref.statistics has trained
   ddref verify ten.npz photos/
       trains on both; exit code 1 where the models differ
   ddref predict wine.npz new.csv --out predictions.csv
@@ -202,7 +204,6 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     add(
         "--init",
         choices=("real", "noise", "orthonormal"),
-        default="real",
         help="what the points are near to; default: real samples",
     )
     add(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, files, recipe
+from ..datasets.pictures import pillow
 from ..npz import shortened as one_line
 from ..npz import whole_file
 from ..statistics.rows import FileRows, Lazy
@@ -26,15 +27,19 @@ from ..tables.encoder import TableEncoder
 from .arguments import parser
 from .export import export
 from .inputs import (
+    MAX_BYTES,
     Data,
     as_numbers,
     check_labels,
+    check_options,
     check_test_classes,
     guessed_task,
     read,
     samples,
     targets_of,
 )
+from .picture import sheet
+from .readable import points_as_table
 from .report import (
     Progress,
     blocks_of,
@@ -42,10 +47,10 @@ from .report import (
     errors,
     predicted,
     scored,
-    sheet,
     shortened,
     summary,
 )
+from .trained import Trained, described, distilled, read_trained
 
 DONE, NOT_EXACT, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -115,6 +120,9 @@ def _distill(options: argparse.Namespace) -> int:
     _check_out(out, ".npz", options.force)
     lam = _lam(options.lam)
     estimator = _estimators()
+    trained = read_trained(options.input, options.max_bytes)
+    if trained is not None:
+        return _distill_trained(trained, options, out)
     with Progress(options.quiet) as progress:
         data = read(options, progress)
         for note in data.notes:
@@ -141,7 +149,7 @@ def _distill(options: argparse.Namespace) -> int:
             lam=lam,
             select=options.select,
             lam_s=options.lam_s,
-            init=options.init,
+            init=options.init or "real",
             fit_intercept=not options.no_intercept,
             scaling=_scaling(options.scaling, data),
             image_shape=options.image_shape or data.image_shape,
@@ -175,6 +183,23 @@ def _distill(options: argparse.Namespace) -> int:
             print(f"{f'accuracy on {name}':23}{scored(model, X, y):.1%}")
         else:
             print(f"{f'R^2 on {name}':23}{scored(model, X, y):.4f}")
+    print(f"wrote {out}")
+    return DONE
+
+
+def _distill_trained(
+    trained: Trained | str, options: argparse.Namespace, out: Path
+) -> int:
+    """The set of a model that ``python -m ddref.statistics`` trained."""
+    if isinstance(trained, str):
+        raise ValueError(f"{options.input} holds {trained}: see ddref info")
+    check_options(options, ".npz")
+    with Progress(options.quiet) as progress:
+        progress("distilling")
+        distilled(trained, options, progress.note).save(out, overwrite=options.force)
+        options.written = out
+    print(summary(files.load(out)))
+    print(f"training samples       {trained.n:,}")
     print(f"wrote {out}")
     return DONE
 
@@ -257,17 +282,14 @@ def _show(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
     out = Path(options.out or Path(options.file).with_suffix(".png"))
     _check_out(out, ".png", options.force)
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "show needs Pillow: install pillow, or ddref with its extra 'data'"
-        ) from error
+    PIL = pillow("show")
     shades, mapping = sheet(saved)
     with whole_file(out) as file:
-        Image.fromarray(shades).save(file, format="PNG")
+        PIL.Image.fromarray(shades).save(file, format="PNG")
     options.written = out
     print(summary(saved))
+    if saved.table is not None:
+        print(f"\n{points_as_table(saved)}\n")
     print(f"wrote {out}: {mapping}")
     return DONE
 
@@ -283,9 +305,13 @@ def _export(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     if options.file is not None:
+        trained = read_trained(options.file, MAX_BYTES)
+        if trained is not None:
+            print(described(trained))
+            return DONE
         saved = files.load(options.file)
         print(summary(saved))
-        print(f"\nto train on it:\n{files.how_to(saved)}\n")
+        print(f"\nto train on it:\n{files.how_to(saved, options.file)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE
     print(f"ddref {__version__}, file format {files.FORMAT}")
@@ -387,11 +413,6 @@ def _check_out(out: Path, ending: str, force: bool) -> None:
 
 
 def _estimators() -> Any:
-    try:
-        from .. import estimator
-    except ImportError as error:
-        raise ImportError(
-            f"this needs scikit-learn ({error}): install scikit-learn, or ddref with "
-            "its extra 'sklearn'"
-        ) from error
+    from .. import estimator  # where scikit-learn is not installed, this says so
+
     return estimator

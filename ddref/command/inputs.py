@@ -74,7 +74,7 @@ def read(
             "--targets Y.npy"
         )
     progress(f"reading {path.name}")
-    _check_options(options, kind)
+    check_options(options, kind)
     if kind == "a table":
         return _table(path, options, saved)
     if kind == "a folder of images":
@@ -102,7 +102,7 @@ def _kind(path: Path) -> str:
     )
 
 
-def _check_options(options, kind):
+def check_options(options: argparse.Namespace, kind: str) -> None:
     """Refuse what is said about an input of another kind."""
     for names in OPTIONS.values():
         for name in set(names) - set(OPTIONS[kind]):

@@ -1,7 +1,6 @@
-"""What the commands print and draw."""
+"""What the commands print."""
 
 import argparse
-import math
 import sys
 import time
 from collections import Counter
@@ -16,8 +15,6 @@ from ..npz import shortened as one_line
 from ..statistics.rows import FileRows
 from ..tables.cells import shown as names_shown
 from .inputs import shortened, targets_of
-
-PIXELS = 1 << 25  # of a picture, all points together
 
 
 def summary(saved: files.Saved) -> str:
@@ -193,63 +190,6 @@ def predicted(model: Any, X: Any) -> np.ndarray:
 def blocks_of(X: Any) -> Iterable[np.ndarray]:
     """Samples in blocks; of an array one block."""
     return X.blocks() if isinstance(X, FileRows) else [X]
-
-
-# -------------------------------------------------------------------------- pictures
-
-
-def sheet(saved: files.Saved) -> tuple[np.ndarray, str]:
-    """The points as one picture of bytes, and what its shades mean."""
-    tiles, zoom, mapping = _tiles(saved)
-    size = tiles[0].size * zoom**2
-    if len(tiles) * size > PIXELS:  # smaller first, then fewer
-        zoom = max(1, math.isqrt(PIXELS // max(1, tiles.size)))
-        shown = max(1, min(len(tiles), PIXELS // (tiles[0].size * zoom**2)))
-        if shown < len(tiles):
-            mapping += f"; the first {shown:,} of {len(tiles):,} points"
-        tiles = tiles[:shown]
-    low, high = float(tiles.min()), float(tiles.max())
-    shades = _shades(tiles, low, high)
-    shades = np.repeat(np.repeat(shades, zoom, axis=1), zoom, axis=2)
-    if shades.ndim == 4 and shades.shape[3] == 1:
-        shades = shades[..., 0]
-    height, width = shades.shape[1] + 4, shades.shape[2] + 4
-    across = min(len(shades), max(1, 1200 // width)) if saved.image_shape else 1
-    down = -(-len(shades) // across)
-    size = (down * height + 4, across * width + 4, *shades.shape[3:])
-    picture = np.full(size, 255, dtype=np.uint8)
-    for i, tile in enumerate(shades):
-        top, left = 4 + i // across * height, 4 + i % across * width
-        picture[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    said = f"{mapping}; black is {low:.6g}, white {high:.6g}, the same for all points"
-    return picture, said
-
-
-def _shades(tiles: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values as bytes: `low` is 0, `high` 255."""
-    size = max(abs(low), abs(high)) or 1.0  # first, so that no difference overflows
-    spread = (high / size - low / size) or 1.0
-    shares = (tiles / size - low / size) / spread
-    return np.rint(255 * shares).astype(np.uint8)
-
-
-def _tiles(saved: files.Saved) -> tuple[np.ndarray, int, str]:
-    """One tile a point, how much larger to draw it, and in which units it is."""
-    if saved.image_shape is not None:
-        tiles = saved.X_S.reshape(len(saved.X_S), *saved.image_shape)
-        if tiles.ndim == 4 and tiles.shape[3] not in (1, 3):
-            tiles = (tiles / tiles.shape[3]).sum(axis=3)  # no sum overflows
-        return tiles, max(1, 96 // max(tiles.shape[1:3])), "in units of the data"
-    rows = (saved.X_S - saved.mean) / saved.scale
-    how = "scaled"
-    if saved.scaling == "none":
-        size = np.abs(rows).max(axis=0)  # first, so that no square overflows
-        rows = rows / np.where(size == 0, 1.0, size)
-        spread = rows.std(axis=0)
-        rows = (rows - rows.mean(axis=0)) / np.where(spread == 0, 1.0, spread)
-        how = "by its own spread"
-    zoom = max(1, min(24, 1200 // rows.shape[1]))
-    return rows[:, None, :], zoom, f"a line a point, a cell a column, {how}"
 
 
 # -------------------------------------------------------------------------- progress

@@ -106,6 +106,8 @@ def _trained(options: argparse.Namespace, processes: Processes) -> Array:
                 "n": np.array(everything.n),
                 "lams": np.array(options.lam),
                 "scores": np.array(scores),
+                "classes": np.array(options.classes or 0),
+                "phi": np.array(options.phi or ""),
             },
         )
         if options.statistics:
@@ -276,7 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--shards", required=True, metavar="FOLDER",
         help="where finished shards are kept")  # fmt: skip
     add("--out", required=True, metavar="FILE",
-        help="the model: W, lam, n, lams, scores (.npz)")  # fmt: skip
+        help="the model (.npz): W, lam, n, lams, scores, classes (0: none), phi; "
+        "ddref info and ddref distill read it")  # fmt: skip
     add("--statistics", metavar="FILE", help="also keep the sums of all samples (.npz)")
     add("--classes", type=int, help="number of classes, where the targets are classes")
     add("--phi", metavar="MODULE:FUNCTION",
