@@ -311,7 +311,7 @@ def _info(options: argparse.Namespace) -> int:
             return DONE
         saved = files.load(options.file)
         print(summary(saved))
-        print(f"\nto train on it:\n{files.how_to(saved)}\n")
+        print(f"\nto train on it:\n{files.how_to(saved, options.file)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE
     print(f"ddref {__version__}, file format {files.FORMAT}")
