@@ -566,3 +566,27 @@ def test_of_equal_samples_another_is_a_source():
     X = np.r_[np.ones((20, 2)), [[0.0, 5.0]]]
     model = DistilledRidge(2).fit(X, X[:, 1])
     assert model.sources_[1] == 20 and error(model.X_distilled_, X[model.sources_]) < 1e-6
+
+
+# -- dtypes in and out
+
+
+def test_numbers_of_any_dtype_are_those_of_float64_and_come_back_in_numpy(tmp_path):
+    torch = pytest.importorskip("torch")
+    X, y = toy("iris")
+    plain = DistilledRidgeClassifier().fit(X.astype("f4"), y)
+    plain.save(tmp_path / "set.npz")
+    again, X_32 = ddref.load(tmp_path / "set.npz"), torch.tensor(X, dtype=torch.float32, requires_grad=True)
+    for same in (X.astype("f4"), X_32):
+        model = DistilledRidgeClassifier(dtype="float32").fit(same, torch.tensor(y))
+        assert type(model.predict(same)) is np.ndarray and model.decision_function(same).dtype == np.float64
+        assert model.X_distilled_.dtype == model.y_distilled_.dtype == np.float32
+        assert error(model.coef_, plain.coef_) < 1e-12 and np.array_equal(again.predict(same), plain.predict(same))
+    half = torch.tensor(X).bfloat16()
+    assert np.array_equal(again.scores(half), again.scores(half.double().numpy()))
+    for more, words in ((X.astype(np.longdouble), "float128, and everything is computed in float64: pass X.astype"),
+                        (X + 0j, "X has dtype complex128. Complex data not supported$")):  # fmt: skip
+        if more.dtype.itemsize > 8:  # longdouble is float64 on some systems
+            for call in (lambda X: DistilledRidgeClassifier().fit(X, y), plain.predict):
+                with pytest.raises((TypeError, ValueError), match=words):
+                    call(more)

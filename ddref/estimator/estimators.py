@@ -52,6 +52,7 @@ from .points import (
     dense_rows,
     noise,
     plain_rows,
+    present_in_frame,
     samples_to_start_from,
     some_rows,
 )
@@ -152,7 +153,8 @@ class Distiller(BaseEstimator):
         NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
-        column, and words have "missing" as one more word.
+        column, weighted by `sample_weight` (not by `class_weight`), and words have
+        "missing" as one more word.
 
     verbose : bool
         Whether each step of a fit is named on the error stream as it begins.
@@ -257,9 +259,10 @@ class Distiller(BaseEstimator):
             delattr(self, name)
         self._added = None
 
-    def _validated(self, X, y, **options):
+    def _validated(self, X, y, weights=None, **options):
         """X (n, d) in float64, and y. Sparse rows stay sparse where there are many of
-        them, and are refused where what is asked for makes them dense.
+        them, and are refused where what is asked for makes them dense. By the weights
+        the means are formed that fill gaps of a data frame.
         """
         if hasattr(X, "toarray") and self._dense_for():
             raise TypeError(
@@ -268,7 +271,7 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            self._matrix(X),
+            self._matrix(X, weights),
             plain_rows(y, "y"),
             accept_sparse="csr",
             dtype=np.float64,
@@ -280,13 +283,13 @@ class Distiller(BaseEstimator):
             X = X.toarray()
         return X, y
 
-    def _matrix(self, X):
+    def _matrix(self, X, weights):
         """The numbers of a data frame, and in `table_` how they are made; or X."""
         self.table_ = None
         if not is_frame(X):
             return plain_rows(X)
         X = as_frame(X)
-        encoder = TableEncoder(missing=self.missing).fit(X)
+        encoder = TableEncoder(missing=self.missing).fit(X, weights=weights)
         unnamed = not any(isinstance(name, str) for name in X.columns)
         if encoder.plain and unnamed:
             return X
@@ -400,6 +403,8 @@ class Distiller(BaseEstimator):
             )
         mapped = self.feature_map is not None
         rng = self._begin(np.zeros((1, d)) if mapped else alike.Phi, alike.weights)
+        if isinstance(self.feature_map_, FrozenNetwork):
+            self.feature_map_.output_dim = alike.Phi.shape[1]
         Phi = self._array(alike.Phi) if mapped else self._features(alike.Phi)
         W, b = self._train(Phi, self._array(alike.Y), y, alike.weights, rng)
         weights = None
@@ -479,6 +484,7 @@ class Distiller(BaseEstimator):
         """Features (n, p) of a batch, in NumPy."""
         if self.feature_map is None:
             return X
+        self._check_parameters(X.shape[1])
         self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self.feature_map_ = self._map(X, None, 0)
         return as_numpy(self._features(X))
@@ -799,8 +805,11 @@ class Distiller(BaseEstimator):
         try:
             return self._scaled_map()(A)
         except TypeError as error:
-            hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
-            hint = hint if self.device is None else ""
+            hint = ""
+            if "differ in dtype" in str(error):
+                hint = "; everything is computed in float64: map.to(dtype='float64')"
+            elif self.device is None:
+                hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
             raise TypeError(f"feature_map: {error}{hint}") from error
 
     def _targets(self, Y):
@@ -1150,11 +1159,13 @@ class DistilledRidge(RegressorMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
-        X, y = self._validated(X, y, y_numeric=True)
+        X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
+        X, y = self._validated(X, y, sample_weight, y_numeric=True)
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        y, rows = np.asarray(y, dtype=np.float64), np.arange(X.shape[0])
+        y = np.asarray(y, dtype=np.float64)
+        rows = np.arange(X.shape[0]) if rows is None else rows
         X, y, rows, weights = present(X, y, rows, weights)
         self._distil(X, y.reshape(len(y), -1), None, weights, rows)
         if y.ndim == 1:
@@ -1286,12 +1297,14 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
-        X, y = self._validated(X, y)
+        X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
+        X, y = self._validated(X, y, sample_weight)
         y, multilabel = _classes_or_indicators(y)
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, rows, weights = present(X, y, np.arange(X.shape[0]), weights)
+        rows = np.arange(X.shape[0]) if rows is None else rows
+        X, y, rows, weights = present(X, y, rows, weights)
         if multilabel:
             self._refuse_class_weight()
             classes, codes, Y = np.arange(y.shape[1]), None, y.astype(np.float64)
