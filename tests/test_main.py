@@ -25,6 +25,7 @@ from ddref.command import inputs as inputs_file
 from ddref.command.canvas import STOPS, Canvas
 from ddref.command.picture import sheet
 from ddref.command.report import Progress
+from ddref.estimator import training
 from ddref.statistics import Statistics
 from ddref.statistics import rows as rows_file
 from ddref.statistics.__main__ import main as train_in_shards
@@ -359,6 +360,75 @@ def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
     out, said = running.communicate(timeout=60)
     assert (running.returncode, out, said) == (130, "", "ddref: interrupted; nothing was written\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "y.npy"]
+
+
+# -- devices of PyTorch
+
+
+def on(device):
+    torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return device
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("large, words", [(False, ["--map", "fourier"]), (True, []), (True, ["--map", "network"])])
+def test_a_device_gives_the_set_and_the_judgement_of_numpy(
+    device, large, words, tmp_path, monkeypatch, capsys, blocks
+):
+    device = ["--device", on(device)]
+    monkeypatch.chdir(tmp_path)
+    large_files(tmp_path, "float32")
+    if large:
+        blocks(6)
+    line = ["X.npy", "--targets", "y.npy"]
+    said = []
+    for out, where in (("numpy.npz", []), ("device.npz", device)):
+        assert main(["distill", *line, *words, "--out", out, *where]) == 0
+        assert main(["verify", out, *line, *where]) == 0
+        assert main(["predict", out, "X.npy", "--out", f"{out}.csv", *where]) == 0
+        said.append(re.findall(r"(?:accuracy|exact: the).*", capsys.readouterr().out))
+    assert said[0] == said[1] and len(said[0]) == 3
+    one, other = files.load("numpy.npz"), files.load("device.npz")
+    np.testing.assert_allclose(other.X_S, one.X_S, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(other.Y_S, one.Y_S, rtol=1e-9, atol=1e-9)
+    tables = [np.genfromtxt(f"{out}.npz.csv", delimiter=",", skip_header=1)[:, 1:] for out in ("numpy", "device")]
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-8, atol=1e-8)
+
+
+def test_tensors_are_computed_with_on_the_device(inputs, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    seen = []
+    prepare = training.Training._prepare
+
+    def noted(self, Phi, *others):
+        seen.append((type(Phi), Phi.dtype, Phi.device.type))
+        return prepare(self, Phi, *others)
+
+    monkeypatch.setattr(training.Training, "_prepare", noted)
+    line = [str(inputs / "X.npy"), "--targets", str(inputs / "y.npy"), "--device", "cpu"]
+    assert main(["distill", *line, "--out", str(tmp_path / "o.npz")]) == 0
+    assert main(["verify", str(tmp_path / "o.npz"), *line]) == 0
+    assert len(seen) >= 2 and set(seen) == {(torch.Tensor, torch.float64, "cpu")}
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_there_is(inputs, distilled, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    n = torch.cuda.device_count()
+    lines = (
+        ["distill", inputs / "digits.npz", "--out", tmp_path / "o.npz"],
+        ["verify", distilled, inputs / "wine.csv", "--target", "class"],
+        ["predict", distilled, inputs / "wine.csv", "--out", tmp_path / "p.csv"],
+    )
+    for line in lines:
+        said = refused(capsys, *line, "--device", f"cuda:{n}")
+        assert f"device = 'cuda:{n}' is not there, or cannot be used; here there is cpu" in said
+    assert "device = 'meta' is not there" in refused(capsys, *lines[0], "--device", "meta")
+    assert "device = 'gpu' is none of PyTorch's; here there is cpu" in refused(capsys, *lines[0], "--device", "gpu")
+    if not torch.backends.mps.is_available():
+        assert "device = 'mps' has no float64" in refused(capsys, *lines[0], "--device", "mps")
+    assert not (tmp_path / "o.npz").exists()
 
 
 # -- a model without its data

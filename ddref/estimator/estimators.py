@@ -30,6 +30,7 @@ from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
+from ..maps.devices import check_device
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
@@ -148,8 +149,9 @@ class Distiller(BaseEstimator):
         The distilled set is stored in it, whatever the dtype of X, and its labels are
         computed after rounding. The model is trained, and predicts, in float64.
     device : str, optional
-        "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
-        NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
+        "cpu", "cuda" or "cuda:0" for PyTorch, in float64 there ("mps" has none); a map
+        with PyTorch weights needs it. Default: NumPy, or where a network of PyTorch
+        is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
         column, and words have "missing" as one more word.
@@ -701,7 +703,7 @@ class Distiller(BaseEstimator):
                 f"fit_intercept must be True or False, got {self.fit_intercept!r}"
             )
         if self.device is not None:
-            _check_device(self.device)
+            check_device(self.device)
         if self.lam_s is not None:
             check_lam(self.lam_s, "lam_s")
         starts = ("real", "noise", "orthonormal")
@@ -1435,20 +1437,6 @@ def _classes_or_indicators(y):
             "pass indicators (n, k) of 0 and 1 where the columns are labels"
         )
     return column_or_1d(y, warn=True), False
-
-
-def _check_device(device):
-    """Refuse what is no device of PyTorch."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f'device = {device!r} needs PyTorch: pip install "ddref[torch]"'
-        ) from error
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device = {device!r} is none of PyTorch's") from error
 
 
 def _one_hot_classes(y):
