@@ -577,9 +577,9 @@ def _why_not(wrong, Y_S, taken, model, beta):
         )
     else:
         why = (
-            f"(c) h = W g up to {relative(model.C @ g - h, h):.2g} (Phi_S h = 1 for all "
-            f"inputs), so the mean row y needs y . W^+ h = 1, not {mean:.16g}; divide "
-            "Y_S by that"
+            f"(c) h = W g up to {relative(model.C @ g - h, h):.2g} (Phi_S h = 1 for "
+            f"all inputs), so the mean row y needs y . W^+ h = 1, not {mean:.16g}; "
+            "divide Y_S by that"
         )
     return (
         f"these labels make the constant feature wrong by a fraction {wrong:.3g}: "

@@ -106,7 +106,8 @@ def distill(
     DistilledInputs
         `lam_S` and the labels are as given, except where the range of `phi` is bounded
         and labels are given: then they are ``c^2 lam_S`` and ``c Y_S``, c the
-        certificate's `scale`.
+        certificate's `scale` (0 stays 0: no scale makes such a set exact for who trains
+        with another lambda).
 
     Raises
     ------

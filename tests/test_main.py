@@ -849,11 +849,42 @@ def test_an_interruption_before_the_command_has_begun_is_one_line_too(monkeypatc
     assert capsys.readouterr().err == "ddref: interrupted; nothing was written\n"
 
 
-def test_without_scikit_learn_the_command_says_what_to_install(inputs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ddref.estimator", None)
-    monkeypatch.delattr("ddref.estimator", raising=False)
-    text = refused(capsys, "distill", inputs / "digits.npz", "--out", tmp_path / "o.npz")
-    assert "this needs scikit-learn" in text and "extra 'sklearn'" in text
+BARE = """
+import sys
+for name in ("sklearn", "pandas", "PIL", "torch", "pooch", "tqdm"):
+    sys.modules[name] = None
+import ddref
+from ddref.command import main
+codes = [main(line.split()) for line in (
+    "distill d.npz --out o.npz", "verify s.npz d.npz", "predict t.npz t.csv --out p.csv", "show s.npz", "export s.npz x",
+    "distill d.npz --out o.npz --map fourier")]
+codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit")]
+print("codes", codes)
+for find in (lambda: ddref.DistilledRidge, lambda: ddref.kip.train, lambda: ddref.maps.small_cnn, lambda: ddref.maps.from_torch,
+             lambda: ddref.nonsurjective.solve, lambda: ddref.datasets.digits(), lambda: ddref.datasets.image_folder("."),
+             lambda: ddref.tables.read_frame("t.csv")):
+    try:
+        find()
+    except ImportError as error:
+        print("said", error)
+"""
+
+
+def test_with_numpy_alone_every_command_and_function_names_the_extra_to_install(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(24, 4)).round(3)
+    np.savez(tmp_path / "d.npz", X=X.reshape(24, 2, 2), y=X[:, 0] > 0)
+    write_csv(tmp_path / "t.csv", [["a", "b", "y"], *[[x, "u" if z > 0 else "v", x + z] for x, z, *_ in X.tolist()]])
+    assert main(["distill", str(tmp_path / "d.npz"), "--out", str(tmp_path / "s.npz")]) == 0
+    assert main(["distill", str(tmp_path / "t.csv"), "--target", "y", "--out", str(tmp_path / "t.npz")]) == 0
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(files.__file__))}
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0]" in done.stdout, done.stdout + done.stderr
+    extras = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in done.stderr.splitlines() if "error: " in line]
+    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn"]
+    said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
+    named = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in said]
+    assert [found[1] or found[2] for found in named] == ["sklearn", *["torch"] * 4, "sklearn", "data", "tables"]
 
 
 def test_progress_is_a_line_that_changes_on_a_terminal(monkeypatch):

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import __version__, files, recipe
 from ..arrays import Array
+from ..datasets.pictures import pillow
 from ..maps.devices import check_device, on_device
 from ..maps.written import as_numpy
 from ..npz import shortened as one_line
@@ -291,15 +292,10 @@ def _show(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
     out = Path(options.out or Path(options.file).with_suffix(".png"))
     _check_out(out, ".png", options.force)
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "show needs Pillow: install pillow, or ddref with its extra 'data'"
-        ) from error
+    PIL = pillow("show")
     shades, mapping = sheet(saved)
     with whole_file(out) as file:
-        Image.fromarray(shades).save(file, format="PNG")
+        PIL.Image.fromarray(shades).save(file, format="PNG")
     options.written = out
     print(summary(saved))
     if saved.table is not None:
@@ -325,7 +321,7 @@ def _info(options: argparse.Namespace) -> int:
             return DONE
         saved = files.load(options.file)
         print(summary(saved))
-        print(f"\nto train on it:\n{files.how_to(saved)}\n")
+        print(f"\nto train on it:\n{files.how_to(saved, options.file)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE
     print(f"ddref {__version__}, file format {files.FORMAT}")
@@ -428,11 +424,6 @@ def _check_out(out: Path, ending: str, force: bool) -> None:
 
 
 def _estimators() -> Any:
-    try:
-        from .. import estimator
-    except ImportError as error:
-        raise ImportError(
-            f"this needs scikit-learn ({error}): install scikit-learn, or ddref with "
-            "its extra 'sklearn'"
-        ) from error
+    from .. import estimator  # where scikit-learn is not installed, this says so
+
     return estimator

@@ -166,7 +166,8 @@ def _tensors():
         from .conv import Conv2d  # noqa: F401  its kind is known from here on
     except ImportError as error:
         raise ValueError(
-            "the feature map is a convolutional network: install PyTorch to read it"
+            "the feature map is a convolutional network: install torch to read it, or "
+            "ddref with its extra 'torch'"
         ) from error
     return lambda A: torch.from_numpy(np.array(A))
 
