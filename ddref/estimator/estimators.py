@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -67,6 +67,7 @@ from .weights import (
     with_class_weight,
 )
 
+MANY = 1 << 21  # values of rows whose features are made in batches
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
@@ -570,7 +571,7 @@ class Distiller(BaseEstimator):
         if norm(W) == 0:
             return X_0
         b = b if self.fit_intercept else None
-        X_S, residual, steps = solved(phi, W, b, X_0)
+        X_S, residual, steps = solved(phi, W, b, X_0, self._report)
         if residual > 1e-6:
             raise ValueError(
                 f"the solver stopped {residual:.2g} away from the model after {steps} "
@@ -795,15 +796,32 @@ class Distiller(BaseEstimator):
         """Features of rows of X, in the library and on the device of the algebra."""
         if isinstance(X, FileRows):
             return Lazy(X, self._features)
-        A = X if hasattr(X, "toarray") else self._array(X)
         if self.feature_map_ is None and self.scaling is None:
-            return A  # large data are not copied
+            # large data are not copied
+            return X if hasattr(X, "toarray") else self._array(X)
         try:
-            return self._scaled_map()(A)
+            return self._mapped(X)
         except TypeError as error:
             hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
             hint = hint if self.device is None else ""
             raise TypeError(f"feature_map: {error}{hint}") from error
+
+    def _mapped(self, X):
+        """Features of rows of X, of many in batches that are counted."""
+        phi = self._scaled_map()
+        if math.prod(X.shape) <= MANY:
+            return phi(self._array(X))
+        Phi = None
+        for part in parts(*X.shape):
+            rows = phi(self._array(X[part]))
+            if rows.shape[0] != part.stop - part.start:
+                return rows  # refused by the caller
+            if Phi is None:
+                xp, size = array_namespace(rows), (X.shape[0], rows.shape[1])
+                Phi = xp.empty(size, dtype=rows.dtype, device=device(rows))
+            Phi[part, :] = rows
+            self._report("features", part.stop, X.shape[0])
+        return Phi
 
     def _targets(self, Y):
         """Targets (n, k) for the algebra."""
@@ -834,7 +852,8 @@ class Distiller(BaseEstimator):
         self.lams_ = self._grid(model)
         if self.select == "validation":
             self.lam_scores_ = by_validation(
-                Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train
+                *(Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train),
+                self._report,
             )
         else:
             self.lam_scores_ = model.scores(self.lams_, self.select)
