@@ -76,6 +76,9 @@ class Saved(NamedTuple):
     data_sha256: str | None = None  # digest of the data that the set was made from
     sources: np.ndarray | None = None  # (m,), rows of that data the points started from
     source_names: tuple[str, ...] | None = None  # what these are called: files, lines
+    source_classes: tuple[int, ...] | None = (
+        None  # and of which of the classes they are
+    )
     means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
 
     @property
@@ -391,6 +394,7 @@ def _file_arrays(saved: Saved, map_arrays: bool, name: str) -> dict[str, np.ndar
         "how_to": how_to(saved, name),
         "data_sha256": saved.data_sha256,
         "source_names": saved.source_names,
+        "source_classes": saved.source_classes,
         "means": None if saved.means is None else saved.means.tolist(),
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
@@ -415,8 +419,9 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
     values: dict[str, Any] = {name: header[name] for name in names}
     for name in ("X_S", "Y_S", "mean", "scale"):
         values[name] = arrays.pop(name)
-    for name in ("image_shape", "value_range", "class_names", "source_names"):
-        found = header.get(name) if name == "source_names" else header[name]
+    later = ("source_names", "source_classes")
+    for name in ("image_shape", "value_range", "class_names", *later):
+        found = header.get(name) if name in later else header[name]
         values[name] = tuple(found) if isinstance(found, list) else found
     saved = Saved(
         **values,
@@ -632,6 +637,11 @@ def _check_sources(saved: Saved, m: int) -> None:
     texts = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
     if names is not None and (rows is None or not texts or len(names) != m):
         raise ValueError(f"source_names must be {m} texts, beside sources")
+    found, k = saved.source_classes, saved.Y_S.shape[1]
+    codes = isinstance(found, tuple) and all(_is(c, int) and 0 <= c < k for c in found)
+    known = rows is not None and saved.classes is not None
+    if found is not None and not (codes and known and len(found) == m):
+        raise ValueError(f"source_classes must be {m} of the numbers 0 to {k - 1}")
 
 
 def _check_certificate(certificate: Any) -> None:

@@ -628,6 +628,7 @@ def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
     model.save(tmp_path / "set.npz", source_names=[f"flower {i}" for i in model.sources_])
     again = files.load(tmp_path / "set.npz")
     assert same(again.sources, model.sources_) and again.source_names[2] == f"flower {model.sources_[2]}"
+    assert again.source_classes == (0, 0, 1, 1, 2, 2) and np.array_equal(y[again.sources], again.source_classes)
     assert error(again.X, X[again.sources]) < 1e-6  # more points than columns: none had to move
     DistilledRidgeClassifier(n_points=6, init="noise").fit(X, y).save(tmp_path / "noise.npz")
     assert files.load(tmp_path / "noise.npz").sources is None
@@ -635,6 +636,8 @@ def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
     for changes, words in (({"sources": rows - 1}, "sources must be 4 numbers of samples"),
                            ({"sources": rows[:3]}, "sources must be 4 numbers"), ({"sources": rows + 0.0}, "in int64"),
                            ({"source_names": ("a",) * 4}, "source_names must be 4 texts, beside sources"),
+                           ({"source_classes": (0,) * 4}, "source_classes must be 4 of the numbers 0 to 1"),
+                           ({"sources": rows, "source_classes": (0, 1, 2, 0)}, "source_classes must be 4"),
                            ({"sources": rows, "source_names": ("a", 1, "b", "c")}, "source_names must be 4 texts")):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             files.save(tmp_path / "bad.npz", example(**changes))

@@ -564,6 +564,7 @@ def test_a_picture_of_many_points_stays_small(shape, points, distilled, tmp_path
     X = np.zeros((points, d), np.float32)
     X[:, 0] = np.arange(points)
     plain = files.load(distilled)._replace(X_S=X, Y_S=np.zeros((points, 3), np.float32), mean=np.zeros(d), scale=np.ones(d))
+    plain = plain._replace(sources=None, source_names=None, source_classes=None)
     shades, said = sheet(plain._replace(image_shape=shape, scaling="none", table=None))
     assert 0 < shades.size < 1 << 27
     assert ("the first of each class: 209 of 1,000 points" in said) == (points == 1_000)

@@ -905,7 +905,7 @@ class Distiller(BaseEstimator):
         """Rows X_0 (m, d) to stay near, None for orthonormal features; and m. The
         numbers of samples among them go into `sources_`; of X they are rows, or 0 to n.
         """
-        self.sources_ = None
+        self.sources_ = self._source_codes = None
         least = max(rank + bool(self.fit_intercept), 1)
         own = None if isinstance(self.init, str) else self._own_points()
         m = len(own) if own is not None and self.n_points is None else self.n_points
@@ -934,6 +934,7 @@ class Distiller(BaseEstimator):
             return noise(rng, X, scale, m, weights), m
         chosen = samples_to_start_from(rng, X, Y, y, m)
         self.sources_ = chosen if rows is None else rows[chosen]
+        self._source_codes = None if y is None else tuple(y[chosen].tolist())
         return dense_rows(X, chosen), m
 
     def _own_points(self):
@@ -1077,6 +1078,7 @@ class Distiller(BaseEstimator):
             class_names=None if task == "regression" else tuple(map(str, class_names)),
             seed=self.seed_,
             sources=self.sources_,
+            source_classes=None if classes is None else self._source_codes,
             table=None if self.table_ is None else self.table_.describe(),
             certificate={
                 name: value if value is None or math.isfinite(value) else None
