@@ -859,7 +859,8 @@ from ddref.command import main
 codes = [main(line.split()) for line in (
     "distill d.npz --out o.npz", "verify s.npz d.npz", "predict t.npz t.csv --out p.csv", "show s.npz", "export s.npz x",
     "distill d.npz --out o.npz --map fourier")]
-codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit")]
+codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit",
+    "predict s.npz d.npz --out r.csv --device cpu")]
 print("codes", codes)
 for find in (lambda: ddref.DistilledRidge, lambda: ddref.kip.train, lambda: ddref.maps.small_cnn, lambda: ddref.maps.from_torch,
              lambda: ddref.nonsurjective.solve, lambda: ddref.datasets.digits(), lambda: ddref.datasets.image_folder("."),
@@ -880,9 +881,9 @@ def test_with_numpy_alone_every_command_and_function_names_the_extra_to_install(
     assert main(["distill", str(tmp_path / "t.csv"), "--target", "y", "--out", str(tmp_path / "t.npz")]) == 0
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(files.__file__))}
     done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0]" in done.stdout, done.stdout + done.stderr
+    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0, 2]" in done.stdout, done.stdout + done.stderr
     extras = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in done.stderr.splitlines() if "error: " in line]
-    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn"]
+    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn", "torch"]
     said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
     named = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in said]
     assert [found[1] or found[2] for found in named] == ["sklearn", *["torch"] * 4, "sklearn", "data", "tables"]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_torch_array
 
 from ..arrays import Array
 
@@ -50,7 +49,7 @@ def _there() -> str:
 
 def on_device(A: Any, device: str | None) -> Array:
     """An array in float64: of NumPy, or a tensor where a device is named."""
-    A = np.asarray(A.detach().cpu() if is_torch_array(A) else A, dtype=np.float64)
+    A = np.asarray(A.detach().cpu() if hasattr(A, "detach") else A, dtype=np.float64)
     if device is None:
         return A
     import torch
