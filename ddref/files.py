@@ -456,10 +456,12 @@ def _convention(saved: Saved) -> str:
 
 def _rows_of_header(rows: Any) -> Any:
     """Rows of numbers as a matrix; what is none is left to the checks."""
-    try:
-        return None if rows is None else np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+    lists = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+    if not lists or len({len(row) for row in rows}) != 1:
         return rows
+    if not all(_is_number(value) for row in rows for value in row):
+        return rows
+    return np.array(rows, dtype=np.float64)
 
 
 def _header(text: np.ndarray | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ddref.estimator import (
     DistilledRidge,
     DistilledRidgeClassifier,
     Distiller,
+    estimators,
     training,
 )
 
@@ -466,6 +467,49 @@ def test_steps_are_named_where_that_is_asked_for(capsys):
     DistilledRidge(verbose=True).fit(*toy("diabetes"))
     said = capsys.readouterr().err.splitlines()
     assert said == [f"DistilledRidge: {s}" for s in ("features", "statistics", "distilling", "checking")]
+
+
+@pytest.mark.parametrize(
+    "parameters, steps",
+    [
+        ({"lam": "auto"}, ["statistics", r"decomposing 1,797 x 64, about \d+ s", r"solving 1,797 x 64, about 1 s"]),
+        ({"lam": "auto", "select": "validation"}, [r"decomposing 1,437 x 64, about \d+ s", r"solving 1,797 x 64, about 1 s"]),
+        ({"lam": [1.0, 2.0], "select": "loo"}, ["leave-one-out of 1,797 of 1,797 samples"]),
+        ({"feature_map": "network"}, ["features of 1,000 of 1,797 samples", "features of 1,797 of 1,797 samples"]),
+        ({"feature_map": "network", "device": "cpu"}, ["features of 1,797 of 1,797 samples"]),
+    ],
+)
+def test_long_steps_are_told_with_their_size_and_counted(parameters, steps, monkeypatch, capsys):
+    if "device" in parameters:
+        pytest.importorskip("torch")
+    monkeypatch.setattr(training, "LONG", 10)
+    monkeypatch.setattr(estimators, "MANY", 0)
+    monkeypatch.setattr("ddref.statistics.rows.BLOCK", 8 * 64 * 1000)
+    X, y = toy("digits")
+    model = DistilledRidgeClassifier(verbose=True, **parameters).fit(X, y)
+    said = capsys.readouterr().err
+    for step in steps:
+        assert re.search(rf"^DistilledRidgeClassifier: {step}$", said, re.MULTILINE), (step, said)
+    monkeypatch.undo()
+    whole = DistilledRidgeClassifier(**parameters).fit(X, y)
+    assert error(model.coef_, whole.coef_) < 1e-9 and capsys.readouterr().err == ""
+
+
+def test_a_decomposition_of_large_sums_and_of_sparse_rows_is_told_too(monkeypatch, capsys):
+    sparse = pytest.importorskip("scipy.sparse")
+    monkeypatch.setattr(training, "LONG", 10)
+    monkeypatch.setattr(krr, "SMALL", 0)
+    X, y = toy("digits")
+    DistilledRidgeClassifier(lam="auto", verbose=True).fit(X, y)
+    said = capsys.readouterr().err
+    assert re.search(r"decomposing 64 x 64, about \d+ s\n", said) and "solving 64 x 64, about 1 s\n" in said
+    DistilledRidgeClassifier(verbose=True).fit(sparse.csr_matrix(X[:40]), y[:40])
+    assert re.search(r"decomposing 40 x 40, about \d+ s\n", capsys.readouterr().err)
+
+
+def test_how_long_a_decomposition_takes_grows_with_the_cube():
+    small, large = (min(training._seconds(np.ones((1, 1)), p**3) for _ in range(3)) for p in (400, 4000))
+    assert 100 < large / small < 10_000
 
 
 # -- bad input

@@ -68,6 +68,14 @@ def test_a_trained_head_on_a_frozen_network_has_a_set_of_inputs():
     assert error(ridge.coef_, head.weight) < 1e-9 and error(ridge.intercept_, head.bias) < 1e-9
 
 
+def test_steps_of_the_solver_are_told(capsys):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 6), torch.nn.Tanh())
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    DistilledRidge(feature_map=network, verbose=True).fit(X, X[:, 0] ** 3)
+    assert "DistilledRidge: moving " in capsys.readouterr().err
+
+
 def test_too_few_points_are_refused_with_how_many_to_take(tmp_path):
     X, y = toys.load_diabetes(return_X_y=True)
     net = made(nn.Linear(10, 26), nn.Tanh())

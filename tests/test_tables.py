@@ -890,3 +890,43 @@ def test_targets_of_a_description_have_names_of_their_own(target):
     if target != {"y": 1}:
         with pytest.raises(ValueError, match="the table is not described"):
             TableEncoder.from_dict({**described, "target": target})
+
+
+@pytest.mark.parametrize("words", [[], ["--words", "y"]])
+def test_missing_classes_are_missing_when_verified_and_words_where_they_were_said_to_be(words, tmp_path, capsys):
+    kinds = np.where(np.arange(24) % 5 == 0, "NA", KINDS)
+    towns = np.where(kinds == "NA", "abroad", np.where(X[:, 1] > 0, "north", "south"))  # only where rows are left out
+    path = written(tmp_path / "t.csv", [[*x, t, k] for x, t, k in zip(X.tolist(), towns, kinds, strict=True)], ("a", "b", "c", "town", "y"))
+    assert distil(path, "--missing", "drop", *words) == 0
+    assert f"training samples       {24 if words else 19}" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+
+
+# The tables that the package vega_datasets ships: what to predict, options, samples, points, columns of a point, and what
+# the model is worth on the samples.
+REAL = {
+    "cars": ("Miles_per_Gallon", ["--missing", "drop"], 392, 2, 9, "0.8234"),
+    "cars, two targets": ("Miles_per_Gallon,Acceleration", ["--missing", "drop"], 392, 3, 8, "0.7212"),
+    "barley": ("yield", [], 120, 2, 17, "0.6656"),
+    "seattle_weather": ("weather", [], 1461, 5, 5, "71.5%"),
+    "la_riots": ("gender", ["--missing", "mean"], 63, 2, 50, "88.9%"),
+    "airports": ("state", ["--missing", "drop"], 3364, 3, 3, "20.8%"),
+    "us_employment": ("nonfarm", ["--task", "regression"], 120, 2, 23, "1.0000"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_a_table_that_others_collected_is_distilled_and_verified_by_one_command_each(name, tmp_path, capsys):
+    from vega_datasets import local_data
+
+    target, options, samples, points, width, worth = REAL[name]
+    path = tmp_path / "t.csv"
+    shipped = getattr(local_data, name.partition(",")[0]).filepath
+    (pd.read_json if shipped.endswith(".json") else pd.read_csv)(shipped).to_csv(path, index=False)
+    assert distil(path, *options, target=target) == 0
+    printed = capsys.readouterr().out
+    assert f"training samples       {samples:,}\n" in printed and worth in printed
+    assert saved(path).X_S.shape == (points, width) and saved(path).certificate["relative_error"] < 1e-12
+    assert main(["verify", str(tmp_path / "out.npz"), str(path)]) == 0
+    assert "exact: the distilled set trains the same model" in capsys.readouterr().out
