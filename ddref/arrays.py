@@ -209,14 +209,14 @@ class ThinSVD(NamedTuple):
         """``pinv(lam) @ Y``, without forming the (p, m) matrix."""
         return self.Vh.mT @ ((self.U.mT @ Y) / self.damped(lam)[:, None])
 
-    def damped(self, lam: float = 0.0) -> Array:
+    def damped(self, lam: float) -> Array:
         """``s + lam / s`` (r,); infinite where that overflows, as the gain is zero."""
         xp, root = array_namespace(self.s), math.sqrt(lam)
         fits = self.s > root * max(root, 1.0) / float(xp.finfo(self.s.dtype).max)
         s = xp.where(fits, self.s, xp.ones_like(self.s))
         return xp.where(fits, s + root / s * root, xp.full_like(s, math.inf))
 
-    def gain(self, lam: float = 0.0) -> float:
+    def gain(self, lam: float) -> float:
         """Most by which training multiplies a change of the labels.
 
         Of a singular value that was cut nothing is known but that it is below the
@@ -262,10 +262,10 @@ class ThinSVD(NamedTuple):
         ``lam > 0`` where the rows leave a direction out. Where they leave none, alpha
         counts like R, as ``lam alpha``. What was cut stays out. Book: thm-stability.
         """
-        m, p = self.U.shape[0], self.Vh.shape[1]
+        p = self.Vh.shape[1]
         UtY, gain = self.U.mT @ Y, self.gain(lam)
         W = UtY / self.damped(lam)[:, None]
-        R = norm(Y - self.U @ UtY) if self.rank < m else 0.0
+        R = norm(Y - self.U @ UtY)
         least = 0.0 if lam and self.rank < p else number(self.s[-1])
         least = math.hypot(least, math.sqrt(lam))
         inside = norm(W / self.s[:, None])

@@ -262,7 +262,9 @@ def largest_lam(W: Array, Y_S: Array, *, Z: Array | None = None) -> float:
     W : array (p, k)
         Model to reproduce.
     Y_S : array (m, k)
-        Labels of the distilled points. Scaling them by c multiplies the bound by c^2.
+        Labels of the distilled points. Scaling them by c multiplies the bound by c^2,
+        and a set ``(Phi_S, Y_S, lam_S)`` becomes ``(c Phi_S, c Y_S, c^2 lam_S)``; at
+        ``lam_S = 0`` that does not help who trains with another lambda.
     Z : array (p, m), optional
         The free part of D; the default 0 admits the largest bound.
 

@@ -46,9 +46,10 @@ def change_of_basis(
 
     Let W be the model that the given set trains and ``R = Y_S - Phi_S W`` what it
     leaves unexplained. Always allowed: orthogonal `M`, and c times an orthogonal one
-    with `lam_S` times c^2. At ``lam_S = 0`` any `M` that loses no direction of `W` is
-    allowed if and only if ``Phi_S^T (M^T M - I) R = 0``: every invertible one where R =
-    0.
+    with `lam_S` times c^2 (so that a set fits the lambda that somebody trains with; at
+    ``lam_S = 0`` it stays 0, and no c helps who trains with another). At ``lam_S = 0``
+    any `M` that loses no direction of `W` is allowed if and only if ``Phi_S^T (M^T M -
+    I) R = 0``: every invertible one where R = 0.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -16,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import datasets as toys
+from sklearn.linear_model import Ridge
 
 from conftest import error
-from ddref import files, maps
+from ddref import datasets, files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
@@ -100,8 +102,9 @@ def test_every_bit_comes_back(name, tmp_path):
     X = np.random.default_rng(1).normal(size=(5, 3))
     assert same(files.features(saved, X), files.features(again, X))
     assert again.version
-    files.save(tmp_path / "again.npz", again)
-    assert path.read_bytes() == (tmp_path / "again.npz").read_bytes()
+    written = path.read_bytes()
+    files.save(path, again, overwrite=True)
+    assert path.read_bytes() == written
 
 
 SEEDED = {
@@ -126,8 +129,9 @@ def test_a_map_drawn_from_a_seed_is_stored_by_it(name, tmp_path):
     assert not map_arrays(tmp_path / "set.npz") and map_arrays(tmp_path / "large.npz")
     for path in (tmp_path / "set.npz", tmp_path / "large.npz"):
         assert same(files.load(path).feature_map(X), phi(X))
-    files.save(tmp_path / "again.npz", files.load(tmp_path / "set.npz"))
-    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "set.npz").read_bytes()
+    written = (tmp_path / "set.npz").read_bytes()
+    files.save(tmp_path / "set.npz", files.load(tmp_path / "set.npz"), overwrite=True)
+    assert (tmp_path / "set.npz").read_bytes() == written
 
 
 def test_a_map_that_no_seed_draws_again_is_stored_by_its_weights(tmp_path):
@@ -549,22 +553,50 @@ def test_the_fuzzer_sees_a_traceback_a_warning_and_a_silent_change(tmp_path, mon
         assert done == 20 and len(wrong) >= 5
 
 
-@pytest.mark.parametrize("scaling, feature_map", [(None, None), ("columns", None), ("columns", "fourier")])
-def test_the_lines_in_a_file_train_the_model_when_run(scaling, feature_map, tmp_path):
+LINES = {
+    "columns": {},
+    "no intercept": {"fit_intercept": False, "lam": 5.0},
+    "lam_S = 0": {"lam_s": 0.0},
+    "scaled": {"scaling": "columns"},
+    "scaled as one": {"scaling": "global"},
+    "float32": {"dtype": "float32", "scaling": "global"},
+    "float32, as it is": {"dtype": "float32"},
+    "map": {"feature_map": "network"},
+    "random map": {"feature_map": "fourier", "scaling": "columns"},
+    "map of PyTorch": {"feature_map": "conv", "device": "cpu"},
+    "regression": {"task": "regression", "scaling": "columns"},
+    "labels": {"task": "multilabel"},
+    "table": {"task": "table", "scaling": "columns"},
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_the_lines_in_a_file_train_the_model_when_run(kind, tmp_path, monkeypatch):
     import ddref
 
-    X, y = toys.load_iris(return_X_y=True)
-    model = DistilledRidgeClassifier(n_points=8, scaling=scaling, feature_map=feature_map).fit(X, y)
-    path = tmp_path / "set.npz"
-    model.save(path)
-    arrays = arrays_of(path)
-    lines = json.loads(str(arrays["header"]))["how_to"].replace("this file", path.as_posix())
-    names = {name: arrays[name] for name in ("X_S", "Y_S", "mean", "scale")}
-    exec(lines, names)
-    assert error(names["model"].coef_, model.coef_) < 1e-8
-    again = ddref.load(path)
-    assert np.array_equal(again.X, arrays["X_S"]) and np.array_equal(again.y, arrays["Y_S"])
-    assert np.array_equal(again.predict(X), model.predict(X)) and error(again.train().W.T, model.coef_) < 1e-8
+    parameters = dict(LINES[kind])
+    X, y = toys.load_iris(return_X_y=True, as_frame=kind == "table")
+    task, make = parameters.pop("task", None), DistilledRidgeClassifier
+    if task == "regression":
+        make, y = DistilledRidge, X[:, 2:] @ np.eye(2) + y[:, None]
+    if task == "multilabel":
+        y = np.stack([y > 0, X[:, 0] > 6], axis=1).astype(int)
+    if task == "table":
+        X = X.assign(hue=np.where(X.iloc[:, 0] > 6, "blue", "red"))
+    if parameters.get("feature_map") == "conv":
+        pytest.importorskip("torch")
+        parameters["feature_map"] = maps.small_cnn((1, 2, 2), (4,), seed=0)
+    model = make(n_points=8, **parameters).fit(X, y)
+    model.save(tmp_path / "a set.npz")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(json.loads(str(arrays_of("a set.npz")["header"]))["how_to"], names)
+    assert error(names["model"].coef_, model.coef_) < (1e-4 if "float32" in kind else 1e-8)
+    again = ddref.load("a set.npz")
+    rows = model.table_.transform(X) if task == "table" else X
+    assert error(names["model"].predict(names["rows"](rows)), again.scores(X)) < (1e-4 if "float32" in kind else 1e-8)
+    if task is None:
+        assert np.array_equal(again.predict(X), model.predict(X)) and error(again.train().W.T, model.coef_) < 1e-4
 
 
 def test_a_set_of_a_table_predicts_frames_by_name(tmp_path):
@@ -596,6 +628,7 @@ def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
     model.save(tmp_path / "set.npz", source_names=[f"flower {i}" for i in model.sources_])
     again = files.load(tmp_path / "set.npz")
     assert same(again.sources, model.sources_) and again.source_names[2] == f"flower {model.sources_[2]}"
+    assert again.source_classes == (0, 0, 1, 1, 2, 2) and np.array_equal(y[again.sources], again.source_classes)
     assert error(again.X, X[again.sources]) < 1e-6  # more points than columns: none had to move
     DistilledRidgeClassifier(n_points=6, init="noise").fit(X, y).save(tmp_path / "noise.npz")
     assert files.load(tmp_path / "noise.npz").sources is None
@@ -603,6 +636,8 @@ def test_the_samples_that_points_started_from_are_in_the_file(tmp_path):
     for changes, words in (({"sources": rows - 1}, "sources must be 4 numbers of samples"),
                            ({"sources": rows[:3]}, "sources must be 4 numbers"), ({"sources": rows + 0.0}, "in int64"),
                            ({"source_names": ("a",) * 4}, "source_names must be 4 texts, beside sources"),
+                           ({"source_classes": (0,) * 4}, "source_classes must be 4 of the numbers 0 to 1"),
+                           ({"sources": rows, "source_classes": (0, 1, 2, 0)}, "source_classes must be 4"),
                            ({"sources": rows, "source_names": ("a", 1, "b", "c")}, "source_names must be 4 texts")):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             files.save(tmp_path / "bad.npz", example(**changes))
@@ -681,6 +716,9 @@ def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
     for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
         with pytest.raises(ValueError, match="means"):
             files.save(tmp_path / "bad.npz", example(means=wrong))
+    files.save(tmp_path / "good.npz", example(means=np.ones((2, 3))))
+    for wrong in ([[1, 2, 3], [1, 2]], [["1", "2", "3"]] * 2, [[True] * 3] * 2, [], 3, [1, 2], {}):
+        refused(rewritten(tmp_path / "good.npz", header={"means": wrong}), "means must be a matrix")
 
 
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
@@ -829,15 +867,33 @@ def test_a_model_without_an_intercept_has_a_row_of_zeros():
 
 
 def test_the_lines_of_a_file_say_what_its_rows_are():
-    first, last = "from sklearn.linear_model import Ridge\n", (
-        "# Another alpha, or the classes of Y_S in place of its numbers, train another model.")  # fmt: skip
-    fit = "model = Ridge(alpha=0.1, fit_intercept=True).fit({}, Y_S)\n"
-    assert files.how_to(example()) == first + fit.format("X_S") + last
-    scaled = "# New rows are treated in the same way: (X - mean) / scale.\n"
-    assert files.how_to(example(scaling="global")) == first + fit.format("(X_S - mean) / scale") + scaled + last
-    map_ = 'import ddref\nphi = ddref.load("this file").feature_map  # from rows to features\n'
-    same_way = "# New rows are treated in the same way: phi(X).\n"
-    assert files.how_to(example(feature_map=maps.Identity())) == first + map_ + fit.format("phi(X_S)") + same_way + last
+    assert "    return X.astype(np.float64)\n" in files.how_to(example())
+    assert '    return (X - file["mean"]) / file["scale"]\n' in files.how_to(example(scaling="global"))
+    assert "files.features(found, X)" in files.how_to(example(scaling="global", feature_map=maps.Identity()))
+    assert "LinearRegression(fit_intercept=False)\n" in files.how_to(example(lam_S=0.0, fit_intercept=False))
+
+
+def test_the_figures_of_what_trains_another_model_are_those_of_digits():
+    data = ddref_digits()
+    for phi in (None, "fourier"):
+        model = DistilledRidgeClassifier(feature_map=phi).fit(*data[:2])
+        Phi_S, Phi = model.transform_distilled(), model._features(data[2])
+
+        def right(alpha, Y, Phi_S=Phi_S, Phi=Phi):
+            scores = Ridge(alpha=alpha, solver="svd").fit(Phi_S, Y).predict(Phi)
+            return f"{np.mean(scores.argmax(axis=1) == data[3]):.3f}"
+
+        Y = model.y_distilled_
+        found = [right(model.lam_s_, Y), right(model.lam_, Y), right(model.lam_s_, np.eye(10)[Y.argmax(axis=1)])]
+        assert f"{model.score(*data[2:]):.3f}" == found[0] and model.lam_ == 1.0 and model.n_points_ == 10
+        said = re.findall(r"\d\.\d{3}", " ".join(files.NOTHING_ELSE))
+        assert said[phi == "fourier" :: 2] == found
+
+
+def ddref_digits():
+    """Digits as rows with values up to 1: training images and classes, test images and classes."""
+    found = datasets.digits()
+    return found.X_train.reshape(1437, -1) / 16, found.y_train, found.X_test.reshape(360, -1) / 16, found.y_test
 
 
 def test_classes_that_are_dates_are_saved_as_texts():
@@ -856,3 +912,67 @@ def test_a_table_of_another_width_is_refused(tmp_path):
     table = files.load(tmp_path / "set.npz").table
     with pytest.raises(ValueError, match="the table has 4 columns of numbers, a point 3"):
         files.save(tmp_path / "other.npz", example(table=table))
+
+
+def test_the_columns_of_the_labels_are_what_the_task_says(tmp_path):
+    labels = example(
+        task="multilabel", classes=None, class_names=("wet", "cold"), fit_intercept=False, lam_S=0.0,
+        X_S=np.eye(3), Y_S=np.array([[0.5, 1.0], [0.25, 0.75], [0.0, 0.25]]),
+    )  # fmt: skip
+    assert labels.predict(np.eye(3)).tolist() == [[0, 1], [0, 1], [0, 0]]  # above 1/2, and not at it
+    targets = labels._replace(task="regression", class_names=None)
+    assert error(targets.predict(np.eye(3)), labels.Y_S) < 1e-15
+    classes = labels._replace(task="classification", classes=np.array(["wet", "cold"]))
+    assert classes.predict(np.eye(3)).tolist() == ["cold", "cold", "cold"]
+    for set_, words in ((labels, files.INDICATORS), (targets, files.TARGETS), (classes, files.ONE_HOT)):
+        files.save(tmp_path / "set.npz", set_, overwrite=True)
+        assert json.loads(str(arrays_of(tmp_path / "set.npz")["header"]))["labels"] == words
+    with pytest.raises(TypeError, match="saved must be a Saved, got dict"):
+        files.save(tmp_path / "other.npz", {})
+
+
+def test_fields_of_later_versions_may_be_missing_and_those_of_the_first_may_not(path):
+    first = files.load(rewritten(path, dict.fromkeys(("source_names", "source_classes", "table", "data_sha256", "means"), ...)))
+    assert (first.source_names, first.source_classes, first.table, first.means) == (None,) * 4
+    for name in ("image_shape", "value_range", "class_names"):
+        files.save(path, example(), overwrite=True)
+        refused(rewritten(path, {name: ...}), f"'{name}' is missing")
+
+
+def test_a_set_of_a_table_predicts_rows_of_numbers_and_any_set_predicts_a_frame(tmp_path):
+    X = toys.load_iris(as_frame=True).data
+    model = DistilledRidge(scaling="columns").fit(X, X.iloc[:, 0])
+    model.save(tmp_path / "set.npz")
+    table = files.load(tmp_path / "set.npz")
+    assert error(table.predict(X.to_numpy()), table.predict(X)) < 1e-12
+    assert error(table._replace(table=None).predict(X), table.predict(X)) < 1e-12
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 1, 0), "source_names": ("a",) * 4}, None),
+    ({"sources": np.array([0, 1, 2, -1])}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": np.zeros(4, "i4")}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": [0, 0, 0, 0]}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 2, 0)}, "source_classes must be 4 of the numbers 0 to 1"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, -1, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, True, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 1)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": [0, 1, 1, 0]}, "source_classes must be 4"),
+    ({"source_classes": (0, 1, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_names": ("a",) * 3}, "source_names must be 4 texts"),
+    ({"sources": np.zeros(4, int), "source_names": ["a"] * 4}, "source_names must be 4 texts"),
+    ({"means": np.zeros((2, 3))}, None),
+    ({"means": np.zeros((1, 3))}, "means have 1 rows of numbers, not 2 of 3"),
+    ({"means": np.zeros((2, 2))}, "means have 2 rows of numbers, not 2 of 3"),
+    ({"means": np.zeros((2, 3), "f4")}, "means must be a matrix of float64"),
+    ({"means": np.zeros((1, 3)), "task": "regression", "classes": None, "class_names": None}, None),
+], ids=str)  # fmt: skip
+def test_where_points_came_from_is_told_of_every_point(changes, words, tmp_path):
+    saved = example(**changes)
+    if words is None:
+        files.save(tmp_path / "set.npz", saved)
+        again = files.load(tmp_path / "set.npz")
+        assert all(same(getattr(saved, f), getattr(again, f)) for f in Saved._fields if f != "version")
+    else:
+        with pytest.raises(ValueError, match=words):
+            files.save(tmp_path / "set.npz", saved)

@@ -833,12 +833,12 @@ class Slow(maps.Map):
         return Z + self.part * ((0 * Z if near is None else near) - Z)
 
 
-@pytest.mark.parametrize("part, called", [(0.0, 2), (0.51, 2), (0.49, 5), (0.25, 5), (1.5, 2)])
+@pytest.mark.parametrize("part, called", [(0.0, 2), (0.51, 2), (0.49, 5), (0.25, 5), (1.5, 2), (-1.0, 2)])
 def test_inputs_are_corrected_once_and_while_that_halves_what_is_missed(part, called):
     phi = Slow(part)
     X = phi.solved(np.array([[1.0], [2.0]]), None)
     assert phi.called == called
-    kept = called if part < 1 else 1  # a correction that makes it worse is not taken
+    kept = called if abs(part) < 1 else 1  # a correction that makes it no better is not taken
     assert X == pytest.approx(np.array([[1.0], [2.0]]) * (1 - part**kept), rel=1e-14)
 
 
@@ -989,3 +989,89 @@ def test_a_map_of_another_edition_or_class_is_no_plain_data():
         describe(Mine(), "map", {})
     with pytest.raises(ValueError, match="a step 'conv.Tanh' that this ddref does not know"):
         restore({"kind": "conv.Tanh"}, "map", {})
+
+
+def test_float32_is_inverted_in_float64_unless_a_part_is_a_function():
+    rng = np.random.default_rng(0)
+    A = conditioned(rng, 20, 20, 1e3).astype("float32")
+    Phi = rng.normal(size=(4, 20)).astype("float32")
+    assert np.array_equal(maps.Linear(A).preimage(Phi), np.linalg.solve(A.T.astype(float), Phi.T).T.astype("float32"))
+    expected = np.where(Phi > 0, Phi, Phi.astype(float) / 0.1).astype("float32")
+    assert np.array_equal(maps.LeakyReLU(0.1).preimage(Phi), expected)
+    seen = []
+    phi = maps.AffineCoupling(20, lambda x: seen.append(x.dtype) or 0 * x, abs)
+    assert phi.preimage(Phi).dtype == np.float32 and set(seen) == {np.dtype("float32")}
+
+
+def test_features_that_rounding_puts_outside_in_float32_are_no_further_out_in_float64():
+    phi = maps.Chain([maps.Linear(np.eye(1, dtype="float32")), maps.Cosine(1.0)])
+    assert phi.preimage(np.array([[1 + 4 * 2.0**-23]], "float32")).tolist() == [[0.0]]
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_inputs_that_overflow_are_refused_where_they_do():
+    with pytest.raises(ValueError, match="the inputs overflow: LeakyReLU takes 1e.10, the largest feature, at no finite float32"):
+        maps.LeakyReLU(1e-30).preimage(np.array([[-1e10]], "float32"))
+    phi = maps.Chain([maps.Tanh(), maps.Linear(1e-300 * np.eye(1))])
+    with pytest.raises(ValueError, match=r"step 1 of 2 \(Linear\): the inputs overflow: Linear takes 1e.10"):
+        phi.preimage(np.array([[1e10]]))
+
+
+def test_maps_move_to_another_device_and_keep_their_dtype():
+    xp = pytest.importorskip("array_api_strict")
+    where = xp.Device("device1")
+    phi = maps.Linear(xp.asarray(np.eye(2), dtype=xp.float32), xp.asarray(np.ones(2), dtype=xp.float32))
+    moved = phi.to(device=where)
+    assert moved.device == moved.b.device == where and moved.dtype == xp.float32 and phi.device != where
+
+
+class Optional(Bare):
+    """A map whose first weights are not there, and whose rounding is not known."""
+
+    arrays = ("first", "second")
+
+    def __init__(self, first=None, second=None):
+        self.first, self.second, self.stretch = first, second, 2.0
+
+    def rounding(self, X, Z):
+        return None
+
+
+def test_what_is_not_there_or_not_known_is_passed_over():
+    phi = Optional(second=np.ones((1, 2)))
+    assert phi.like.tolist() == [[1.0]] and phi.to(dtype="float32").dtype == np.float32 and Optional().like is None
+    assert maps.Chain([Bare(1.0), phi]).rounding(ONE, ONE) is None
+    assert maps.Chain([Bare(None), Bare(1.0)]).rounding(ONE, ONE) is None
+
+
+def test_weights_of_one_chain_are_of_one_dtype_and_without_gradient():
+    with pytest.raises(TypeError, match="differ in dtype: .*float64.*float32"):
+        maps.Chain([maps.Linear(np.eye(2)), maps.LeakyReLU(), maps.Linear(np.eye(2, dtype="float32"))])
+    torch = pytest.importorskip("torch")
+    A = torch.eye(2, requires_grad=True)
+    assert not maps.Linear(A).A.requires_grad and A.requires_grad
+
+
+class Yours:
+    """A map of your own that is not onto and knows its range."""
+
+    input_dim = output_dim = 2
+
+    def is_onto(self):
+        return False
+
+    def __call__(self, X):
+        return 1 * X
+
+    preimage = None
+
+    def range_scale(self, Phi, margin=0.5):
+        return (1 - margin) + 0 * Phi[:, :1]
+
+
+def test_a_step_of_your_own_says_whether_it_is_onto_and_how_far_it_reaches():
+    phi = maps.Chain([Yours()])
+    assert not phi.is_onto() and phi.obstacle == "step 0 of 1 (Yours): Yours is not onto"
+    assert phi.range_scale(ONE).tolist() == [[0.5]] and phi.range_scale(ONE, margin=0.25).tolist() == [[0.75]]
+    with pytest.raises(TypeError, match="a step is a map of ddref.maps or has .* has no preimage, input_dim"):
+        maps.Chain([abs])

@@ -10,7 +10,7 @@ from ddref import files
 from ddref.command import main
 from ddref.command.canvas import STOPS, Canvas, Shades
 from ddref.command.picture import GAP, sheet
-from ddref.command.points import caption
+from ddref.command.points import caption, groups
 from ddref.command.readable import points_as_table
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 
@@ -43,6 +43,19 @@ def test_each_class_has_a_row_of_its_own_and_its_name_in_front():
     assert [[v for v in row if v] for row in rows[:3]] == [[40, 120], [160], [80, 200]]
     several = sheet(pictures([10, 90], ["a", "b"]))[0]
     assert np.array_equal(np.unique(several[GAP + 5, :, 0])[[0, -2]], [0, 255]) or len(several) < 150  # one row for all
+
+
+def test_points_stand_with_the_samples_they_started_from_where_these_are_known():
+    """And where the model finds another class, its name is behind the number of the point."""
+    saved = pictures([10, 20, 30, 40], ["a", "b", "b", "b"])
+    assert [group.rows.tolist() for group in groups(saved)] == [[0], [1, 2, 3]]
+    known = saved._replace(sources=np.arange(4), source_classes=(0, 0, 1, 1))
+    assert [(group.name, group.rows.tolist()) for group in groups(known)] == [("a", [0, 1]), ("b", [2, 3])]
+    page, said = sheet(known)
+    assert "behind >: the class of the largest score" in said and "behind" not in sheet(saved)[1]
+    alike = sheet(known._replace(Y_S=np.eye(2)[[0, 0, 1, 1]]))[0]
+    changed = np.flatnonzero((page != alike).any(axis=(0, 2)))
+    assert GAP + 96 < changed.min() and changed.max() < 2 * GAP + 300  # below point 1, the second of its row
 
 
 def test_a_picture_says_what_each_point_is():

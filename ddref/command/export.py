@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, files, recipe
+from ..datasets.pictures import pillow
 from ..measure import relative_error
 from ..npz import shortened as one_line
 from ..tables.encoder import TableEncoder
@@ -137,7 +138,7 @@ def _verdict(W, b, found, certificate):
 
 
 def _write_png(folder, pictures):
-    from PIL import Image
+    Image = pillow("export").Image
 
     folder.mkdir()
     digits = max(4, len(str(len(pictures) - 1)))
@@ -147,7 +148,7 @@ def _write_png(folder, pictures):
 
 def _read_again(part, rounded):
     """Points and labels of a folder, as others will read them."""
-    from PIL import Image
+    Image = pillow("export").Image
 
     pixels = []
     for name in sorted((part / "points").glob("*.png")):

@@ -57,7 +57,9 @@ def _pictures(saved):
     if tiles.ndim == 3:
         canvas.legend(shades, GAP, bottom)
     meaning = _meaning(shades._replace(signed=shades.signed and tiles.ndim == 3))
-    said = [said, meaning, shown(found, saved)]
+    other = "behind >: the class of the largest score, where it is another"
+    moved = several and saved.source_classes is not None
+    said = [said, meaning, shown(found, saved), other if moved else ""]
     return canvas.drawn(GAP), "; ".join(filter(None, said))
 
 
@@ -108,10 +110,16 @@ def _blocks(canvas, saved, found, enlarged, several):
             x, y = left + i % across * (width + GAP), top + i // across * line
             canvas.put(picture, x, y)
             if width >= SMALLEST:
-                text = f"no. {row}" if several else caption(saved, row)
+                text = _number(saved, group, row) if several else caption(saved, row)
                 canvas.write(text, x, y + height + 1, width)
         top += -(-len(group.rows) // across) * line + GAP
     return top
+
+
+def _number(saved, group, row):
+    """The number of a point, and the class of its largest score if that is another."""
+    largest = one_line(saved.class_names[int(np.argmax(saved.Y_S[row]))], 40)
+    return f"no. {row}" if largest == group.name else f"no. {row} > {largest}"
 
 
 # ---------------------------------------------------------------------------- tables

@@ -18,8 +18,14 @@ class Group(NamedTuple):
 
 
 def class_of(saved: files.Saved) -> np.ndarray | None:
-    """The class (m,) of each point, that of its largest score; None without classes."""
-    return None if saved.classes is None else np.argmax(saved.Y_S, axis=1)
+    """The class (m,) of the sample that each point started from, where that is known,
+    else that of its largest score; None without classes.
+    """
+    if saved.classes is None:
+        return None
+    if saved.source_classes is not None:
+        return np.array(saved.source_classes)
+    return np.argmax(saved.Y_S, axis=1)
 
 
 def groups(saved: files.Saved, most: int | None = None) -> list[Group]:
@@ -59,8 +65,9 @@ def caption(saved: files.Saved, row: int) -> str:
     scores = saved.Y_S[row]
     if saved.class_names is None:
         return ", ".join(f"{score:.4g}" for score in scores[:4])
-    if saved.classes is not None:
-        return one_line(saved.class_names[int(np.argmax(scores))], 40)
+    classes = class_of(saved)
+    if classes is not None:
+        return one_line(saved.class_names[classes[row]], 40)
     there = [
         n for n, score in zip(saved.class_names, scores, strict=True) if score > 0.5
     ]

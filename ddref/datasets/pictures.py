@@ -25,15 +25,14 @@ class Pixels(NamedTuple):
     done: tuple[str, ...]
 
 
-def pillow() -> ModuleType:
+def pillow(what: str = "image_folder()") -> ModuleType:
     """The module PIL, or an ImportError that names the extra."""
     try:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
         raise ImportError(
-            "image_folder() needs Pillow: install pillow, or ddref with its extra "
-            "'data'. fashion_sample() and load() do without."
+            f"{what} needs Pillow: install pillow, or ddref with its extra 'data'"
         ) from error
     return PIL
 

@@ -10,6 +10,14 @@ Two classes and not one that looks at `y`: whole numbers can be classes or measu
 and only you know which.
 """
 
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "ddref.estimator, and distill and verify in a terminal, need scikit-learn: "
+        "install scikit-learn, or ddref with its extra 'sklearn'"
+    ) from error
+
 from .estimators import DistilledRidge, DistilledRidgeClassifier, Distiller
 from .images import Images, displayed
 from .models import from_model

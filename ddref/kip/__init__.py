@@ -13,6 +13,13 @@ PyTorch tensors, on any device that has float64: systems with one row a distille
 are solved in float64 whatever the dtype of the data.
 """
 
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "ddref.kip needs PyTorch: install torch, or ddref with its extra 'torch'"
+    ) from error
+
 from .coresets import herding
 from .kernels import gaussian, linear, nngp, ntk
 from .objective import coefficients, condense, loss, predict, solve_labels

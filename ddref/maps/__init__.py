@@ -52,7 +52,13 @@ __all__ += [*_WITH_TORCH]
 
 def __getattr__(name: str) -> object:
     if name in _WITH_TORCH:
-        return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+        try:
+            return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"maps.{name} needs PyTorch: install torch, or ddref with its extra "
+                "'torch'"
+            ) from error
     if name in ("conv", "sequential", "written"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

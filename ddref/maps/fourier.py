@@ -4,7 +4,8 @@
 approximates a Gaussian kernel, the better the larger p. Every entry lies between
 -sqrt(2/p) and sqrt(2/p), and for p <= d and `A` of full column rank every point of that
 cube is reached. A distilled set stays exact when it is scaled into the cube as
-``(c Phi_S, c Y_S, c^2 lam_S)``.
+``(c Phi_S, c Y_S, c^2 lam_S)``: trained with ``c^2 lam_S``, which at ``lam_S = 0`` is 0
+again and helps nobody who trains with another lambda.
 
 Gradients flow, except where a feature is at the boundary of the cube.
 """
@@ -25,7 +26,7 @@ from ..arrays import (
     number,
 )
 from .activations import Activation
-from .base import Chain, room_factors
+from .base import OTHERWISE, Chain, room_factors
 from .linear import Linear
 from .networks import as_like, drawn_by, generator, orthonormalised
 
@@ -169,7 +170,7 @@ class RandomFourier(Chain):
             raise ValueError(
                 f"cos(X A + b) with A of shape (d, p) = ({d}, {p}) and rank "
                 f"{self.rank} is not onto the cube: {kind}; use p <= d with A of full "
-                f"column rank, for instance at most {self.rank} columns"
+                f"column rank, at most {self.rank} columns; {OTHERWISE}"
             )
         self.steps[1].check_reach(Phi)
 
@@ -217,8 +218,9 @@ def into_cube(
     Notes
     -----
     Book: thm-cube. Exactness is kept for every c > 0: ``(c^2 G_S + c^2 lam_S I)^-1 c^2
-    Phi_S^T Y_S`` does not depend on it. To keep `lam_S` instead, scale the features
-    alone and compute their labels with `distill.labels`.
+    Phi_S^T Y_S`` does not depend on it. At ``lam_S = 0`` the set is exact for lambda 0
+    whatever c is, which does not help who trains with another. To keep `lam_S` instead,
+    scale the features alone and compute their labels with `distill.labels`.
 
     Examples
     --------

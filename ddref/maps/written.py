@@ -1,5 +1,6 @@
 """Maps as plain data: what a file holds of them, and the maps it may name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,8 @@ def _tensors():
         from .conv import Conv2d  # noqa: F401  its kind is known from here on
     except ImportError as error:
         raise ValueError(
-            "the feature map is a convolutional network: install PyTorch to read it"
+            "the feature map is a convolutional network: install torch to read it, or "
+            "ddref with its extra 'torch'"
         ) from error
     return lambda A: torch.from_numpy(np.array(A))
 
@@ -195,6 +197,17 @@ def _take_over_seeds(phi, copy):
         parts = (as_list(getattr(each, name)) for each in (phi, copy))
         for part, same in zip(*parts, strict=True):
             _take_over_seeds(part, same)
+
+
+def with_arrays(phi: Any, asarray: Callable[[Any], Array]) -> Any:
+    """A copy of a map whose arrays are what `asarray` makes of those of NumPy.
+
+    >>> from ddref.maps import Linear
+    >>> with_arrays(Linear(np.eye(2)), np.float32).A.dtype
+    dtype('float32')
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return _restored(describe(phi, "map", arrays), "map", arrays, asarray, 0)
 
 
 def on_rows(phi: Any, rows: np.ndarray) -> np.ndarray:

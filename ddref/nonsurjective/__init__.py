@@ -47,7 +47,13 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _FILE_OF:
-        return getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+        try:
+            return getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"nonsurjective.{name} needs PyTorch: install torch, or ddref with its "
+                "extra 'torch'"
+            ) from error
     if name in _FILES:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
