@@ -716,6 +716,9 @@ def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
     for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
         with pytest.raises(ValueError, match="means"):
             files.save(tmp_path / "bad.npz", example(means=wrong))
+    files.save(tmp_path / "good.npz", example(means=np.ones((2, 3))))
+    for wrong in ([[1, 2, 3], [1, 2]], [["1", "2", "3"]] * 2, [[True] * 3] * 2, [], 3, [1, 2], {}):
+        refused(rewritten(tmp_path / "good.npz", header={"means": wrong}), "means must be a matrix")
 
 
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])
@@ -909,3 +912,67 @@ def test_a_table_of_another_width_is_refused(tmp_path):
     table = files.load(tmp_path / "set.npz").table
     with pytest.raises(ValueError, match="the table has 4 columns of numbers, a point 3"):
         files.save(tmp_path / "other.npz", example(table=table))
+
+
+def test_the_columns_of_the_labels_are_what_the_task_says(tmp_path):
+    labels = example(
+        task="multilabel", classes=None, class_names=("wet", "cold"), fit_intercept=False, lam_S=0.0,
+        X_S=np.eye(3), Y_S=np.array([[0.5, 1.0], [0.25, 0.75], [0.0, 0.25]]),
+    )  # fmt: skip
+    assert labels.predict(np.eye(3)).tolist() == [[0, 1], [0, 1], [0, 0]]  # above 1/2, and not at it
+    targets = labels._replace(task="regression", class_names=None)
+    assert error(targets.predict(np.eye(3)), labels.Y_S) < 1e-15
+    classes = labels._replace(task="classification", classes=np.array(["wet", "cold"]))
+    assert classes.predict(np.eye(3)).tolist() == ["cold", "cold", "cold"]
+    for set_, words in ((labels, files.INDICATORS), (targets, files.TARGETS), (classes, files.ONE_HOT)):
+        files.save(tmp_path / "set.npz", set_, overwrite=True)
+        assert json.loads(str(arrays_of(tmp_path / "set.npz")["header"]))["labels"] == words
+    with pytest.raises(TypeError, match="saved must be a Saved, got dict"):
+        files.save(tmp_path / "other.npz", {})
+
+
+def test_fields_of_later_versions_may_be_missing_and_those_of_the_first_may_not(path):
+    first = files.load(rewritten(path, dict.fromkeys(("source_names", "source_classes", "table", "data_sha256", "means"), ...)))
+    assert (first.source_names, first.source_classes, first.table, first.means) == (None,) * 4
+    for name in ("image_shape", "value_range", "class_names"):
+        files.save(path, example(), overwrite=True)
+        refused(rewritten(path, {name: ...}), f"'{name}' is missing")
+
+
+def test_a_set_of_a_table_predicts_rows_of_numbers_and_any_set_predicts_a_frame(tmp_path):
+    X = toys.load_iris(as_frame=True).data
+    model = DistilledRidge(scaling="columns").fit(X, X.iloc[:, 0])
+    model.save(tmp_path / "set.npz")
+    table = files.load(tmp_path / "set.npz")
+    assert error(table.predict(X.to_numpy()), table.predict(X)) < 1e-12
+    assert error(table._replace(table=None).predict(X), table.predict(X)) < 1e-12
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 1, 0), "source_names": ("a",) * 4}, None),
+    ({"sources": np.array([0, 1, 2, -1])}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": np.zeros(4, "i4")}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": [0, 0, 0, 0]}, "sources must be 4 numbers of samples in int64"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 2, 0)}, "source_classes must be 4 of the numbers 0 to 1"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, -1, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, True, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": (0, 1, 1)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_classes": [0, 1, 1, 0]}, "source_classes must be 4"),
+    ({"source_classes": (0, 1, 1, 0)}, "source_classes must be 4"),
+    ({"sources": np.zeros(4, int), "source_names": ("a",) * 3}, "source_names must be 4 texts"),
+    ({"sources": np.zeros(4, int), "source_names": ["a"] * 4}, "source_names must be 4 texts"),
+    ({"means": np.zeros((2, 3))}, None),
+    ({"means": np.zeros((1, 3))}, "means have 1 rows of numbers, not 2 of 3"),
+    ({"means": np.zeros((2, 2))}, "means have 2 rows of numbers, not 2 of 3"),
+    ({"means": np.zeros((2, 3), "f4")}, "means must be a matrix of float64"),
+    ({"means": np.zeros((1, 3)), "task": "regression", "classes": None, "class_names": None}, None),
+], ids=str)  # fmt: skip
+def test_where_points_came_from_is_told_of_every_point(changes, words, tmp_path):
+    saved = example(**changes)
+    if words is None:
+        files.save(tmp_path / "set.npz", saved)
+        again = files.load(tmp_path / "set.npz")
+        assert all(same(getattr(saved, f), getattr(again, f)) for f in Saved._fields if f != "version")
+    else:
+        with pytest.raises(ValueError, match=words):
+            files.save(tmp_path / "set.npz", saved)
