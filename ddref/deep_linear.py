@@ -423,7 +423,7 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     svd = thin_svd(D, model.cut)
     F = (svd.Vh.mT * larger_root(svd.s, lam_S)) @ svd.U.mT
     wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
-    if wrong > explained(D, svd.condition):  # without a constant there is no such column
+    if wrong > explained(D, svd.condition):  # no column: no constant
         raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
     return F[:, :q] / reached.s
 
