@@ -19,6 +19,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from conftest import error
 from ddref import files
 from ddref.command import main
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
@@ -578,6 +579,25 @@ def test_missing_values_of_a_frame_are_counted_or_filled():
     assert whole.tolist() == [False] * 4 + [True] * 56
     with pytest.raises(ValueError, match="missing = 'median' must be None or 'mean'"):
         DistilledRidge(missing="median").fit(X, Y)
+
+
+@pytest.mark.parametrize("make", [DistilledRidge, DistilledRidgeClassifier])
+def test_a_sample_of_weight_two_fills_gaps_as_two_do_and_one_of_weight_zero_is_absent(make):
+    frame = pd.DataFrame({"a": X[:, 0], "hue": KINDS, "b": X[:, 1]}, index=np.arange(24)[::-1])
+    y = pd.Series(Y if make is DistilledRidge else np.where(Y > 0, "up", "down"), index=frame.index)
+    frame.iloc[3, 0] = frame.iloc[9, 2] = None
+    frame.iloc[5] = [None, "word of an absent sample", 1e9]
+    w = np.array([0, 1, 2, 1])[np.arange(24) % 4]
+    w[5] = 0
+    repeated = frame.iloc[np.repeat(np.arange(24), w)]
+    once = make(missing="mean").fit(repeated, np.repeat(y.to_numpy(), w))
+    for targets in (y, y.tolist()):
+        model = make(missing="mean").fit(frame, targets, sample_weight=w)
+        assert model.table_.get_feature_names_out().tolist() == ["a", "hue=lily", "hue=rose", "b"]
+        assert np.allclose(model.table_.transform(frame.iloc[3:4])[0, 0], repeated["a"].mean(), rtol=1e-14)
+        assert error(model.coef_, once.coef_) < 1e-9 and w[model.sources_].all()
+    assert error(make(missing="mean").fit(frame[["b"]], y, sample_weight=w).coef_,
+                 make().fit(repeated[["b"]].fillna(repeated["b"].mean()), np.repeat(y.to_numpy(), w)).coef_) < 1e-9  # fmt: skip
 
 
 def test_what_a_frame_hides_is_refused_by_column():
