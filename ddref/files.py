@@ -241,7 +241,8 @@ def model(saved: Saved) -> intercept.Model:
 def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     """Features (n, p), in float64, of rows `X` (n, d): ``phi((X - mean) / scale)``.
 
-    The distilled set is trained on those of its points. ValueError for rows of another
+    The distilled set is trained on those of its points. Tensors become arrays of NumPy.
+    ValueError for rows of another
     width.
 
     Examples
@@ -252,6 +253,8 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     >>> features(set_, np.array([[3.0, 1.0]]))
     array([[1., 0.]])
     """
+    if hasattr(X, "detach"):  # a tensor, whatever its dtype
+        X = X.detach().cpu().double().numpy()
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != len(saved.mean):
         raise ValueError(
@@ -453,10 +456,12 @@ def _convention(saved: Saved) -> str:
 
 def _rows_of_header(rows: Any) -> Any:
     """Rows of numbers as a matrix; what is none is left to the checks."""
-    try:
-        return None if rows is None else np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+    lists = isinstance(rows, list) and all(isinstance(row, list) for row in rows)
+    if not lists or len({len(row) for row in rows}) != 1:
         return rows
+    if not all(_is_number(value) for row in rows for value in row):
+        return rows
+    return np.array(rows, dtype=np.float64)
 
 
 def _header(text: np.ndarray | None) -> dict[str, Any]:

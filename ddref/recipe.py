@@ -25,6 +25,7 @@ from .arrays import (
 )
 from .distill import features, labels, largest_lam, minimal_points
 from .gauge import orthonormal
+from .maps.base import OTHERWISE
 from .measure import Certificate, certify, relative_error, verify
 from .nearest import nearest, nearest_given_labels
 
@@ -134,6 +135,7 @@ def distill(
     ((1, 3), True, True)
     """
     b = _row(intercept)
+    _check_map(phi)
     check_arrays(W=W, b=b, near=near, Y_S=Y_S, like=like)
     m = _number_of_points(phi, W, b, m, near, Y_S)
     lam_S = _regularisation(lam_S, Y_S)
@@ -527,6 +529,18 @@ def _why_not_exact(found, lam_S):
 
 
 # -------------------------------------------------------------------------- arguments
+
+
+def _check_map(phi):
+    """Refuse what cannot be inverted, a network for instance."""
+    needed = ("__call__", "preimage", "output_dim")
+    missing = [name for name in needed if not hasattr(phi, name)]
+    if missing:
+        raise TypeError(
+            f"phi, a {type(phi).__name__}, has no {' and no '.join(missing)}: it is a "
+            "map of ddref.maps (from_torch makes one of a network that is onto), or "
+            f"has these; {OTHERWISE}"
+        )
 
 
 def _row(intercept):

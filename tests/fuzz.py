@@ -35,7 +35,7 @@ def originals(folder):
     X, d = rng.normal(size=(4, 6)), 6
     two = {"task": "classification", "classes": np.array(["cat", "dog"]), "class_names": ("cat", "dog")}
     one = files.Saved(X, rng.normal(size=(4, 2)), fit_intercept=True, mean=np.full(d, 0.5), scale=np.full(d, 2.0),
-                      scaling="global", image_shape=(2, 3), value_range=(0.0, 1.0), data_sha256="0" * 64, sources=np.arange(4), source_names=tuple("abcd"), **two, **common)  # fmt: skip
+                      scaling="global", image_shape=(2, 3), value_range=(0.0, 1.0), data_sha256="0" * 64, sources=np.arange(4), source_names=tuple("abcd"), source_classes=(0, 1, 0, 1), means=np.ones((2, d)), **two, **common)  # fmt: skip
     plain = {"fit_intercept": False, "mean": np.zeros(d), "scale": np.ones(d), **common}
     network = files.Saved(X, rng.normal(size=(4, 1)), feature_map=maps.leaky_relu_network([d, d, d], seed=0), **plain)
     X_32, Y_32 = X.astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)

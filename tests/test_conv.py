@@ -340,7 +340,7 @@ def deficient_layer():
 
 GOOD = nn.Conv2d(1, 4, 2, stride=2)
 LAYERS = [
-    (lambda: sequential(GOOD, nn.ReLU()), r"layer 1, ReLU\(\), is not onto: its range is \[0, inf\); use LeakyReLU; ddref.nonsurjective.solve"),
+    (lambda: sequential(GOOD, nn.ReLU()), r"layer 1, ReLU\(\), is not onto: its range is \[0, inf\); use LeakyReLU; otherwise ddref.nonsurjective.solve"),
     (lambda: sequential(nn.Tanh()), r"layer 0, Tanh\(\), is not onto: its range is \(-1, 1\)"),
     (lambda: sequential(nn.ELU()), r"layer 0, ELU\(alpha=1.0\), is not onto: its range is \(-alpha, inf\)"),
     (lambda: sequential(nn.Softplus()), r"Softplus.* is not onto: its range is \(0, inf\)"),

@@ -21,6 +21,7 @@ from ddref.estimator import (
     DistilledRidge,
     DistilledRidgeClassifier,
     Distiller,
+    estimators,
     training,
 )
 
@@ -468,6 +469,49 @@ def test_steps_are_named_where_that_is_asked_for(capsys):
     assert said == [f"DistilledRidge: {s}" for s in ("features", "statistics", "distilling", "checking")]
 
 
+@pytest.mark.parametrize(
+    "parameters, steps",
+    [
+        ({"lam": "auto"}, ["statistics", r"decomposing 1,797 x 64, about \d+ s", r"solving 1,797 x 64, about 1 s"]),
+        ({"lam": "auto", "select": "validation"}, [r"decomposing 1,437 x 64, about \d+ s", r"solving 1,797 x 64, about 1 s"]),
+        ({"lam": [1.0, 2.0], "select": "loo"}, ["leave-one-out of 1,797 of 1,797 samples"]),
+        ({"feature_map": "network"}, ["features of 1,000 of 1,797 samples", "features of 1,797 of 1,797 samples"]),
+        ({"feature_map": "network", "device": "cpu"}, ["features of 1,797 of 1,797 samples"]),
+    ],
+)
+def test_long_steps_are_told_with_their_size_and_counted(parameters, steps, monkeypatch, capsys):
+    if "device" in parameters:
+        pytest.importorskip("torch")
+    monkeypatch.setattr(training, "LONG", 10)
+    monkeypatch.setattr(estimators, "MANY", 0)
+    monkeypatch.setattr("ddref.statistics.rows.BLOCK", 8 * 64 * 1000)
+    X, y = toy("digits")
+    model = DistilledRidgeClassifier(verbose=True, **parameters).fit(X, y)
+    said = capsys.readouterr().err
+    for step in steps:
+        assert re.search(rf"^DistilledRidgeClassifier: {step}$", said, re.MULTILINE), (step, said)
+    monkeypatch.undo()
+    whole = DistilledRidgeClassifier(**parameters).fit(X, y)
+    assert error(model.coef_, whole.coef_) < 1e-9 and capsys.readouterr().err == ""
+
+
+def test_a_decomposition_of_large_sums_and_of_sparse_rows_is_told_too(monkeypatch, capsys):
+    sparse = pytest.importorskip("scipy.sparse")
+    monkeypatch.setattr(training, "LONG", 10)
+    monkeypatch.setattr(krr, "SMALL", 0)
+    X, y = toy("digits")
+    DistilledRidgeClassifier(lam="auto", verbose=True).fit(X, y)
+    said = capsys.readouterr().err
+    assert re.search(r"decomposing 64 x 64, about \d+ s\n", said) and "solving 64 x 64, about 1 s\n" in said
+    DistilledRidgeClassifier(verbose=True).fit(sparse.csr_matrix(X[:40]), y[:40])
+    assert re.search(r"decomposing 40 x 40, about \d+ s\n", capsys.readouterr().err)
+
+
+def test_how_long_a_decomposition_takes_grows_with_the_cube():
+    small, large = (min(training._seconds(np.ones((1, 1)), p**3) for _ in range(3)) for p in (400, 4000))
+    assert 100 < large / small < 10_000
+
+
 # -- bad input
 
 
@@ -566,3 +610,27 @@ def test_of_equal_samples_another_is_a_source():
     X = np.r_[np.ones((20, 2)), [[0.0, 5.0]]]
     model = DistilledRidge(2).fit(X, X[:, 1])
     assert model.sources_[1] == 20 and error(model.X_distilled_, X[model.sources_]) < 1e-6
+
+
+# -- dtypes in and out
+
+
+def test_numbers_of_any_dtype_are_those_of_float64_and_come_back_in_numpy(tmp_path):
+    torch = pytest.importorskip("torch")
+    X, y = toy("iris")
+    plain = DistilledRidgeClassifier().fit(X.astype("f4"), y)
+    plain.save(tmp_path / "set.npz")
+    again, X_32 = ddref.load(tmp_path / "set.npz"), torch.tensor(X, dtype=torch.float32, requires_grad=True)
+    for same in (X.astype("f4"), X_32):
+        model = DistilledRidgeClassifier(dtype="float32").fit(same, torch.tensor(y))
+        assert type(model.predict(same)) is np.ndarray and model.decision_function(same).dtype == np.float64
+        assert model.X_distilled_.dtype == model.y_distilled_.dtype == np.float32
+        assert error(model.coef_, plain.coef_) < 1e-12 and np.array_equal(again.predict(same), plain.predict(same))
+    half = torch.tensor(X).bfloat16()
+    assert np.array_equal(again.scores(half), again.scores(half.double().numpy()))
+    for more, words in ((X.astype(np.longdouble), "float128, and everything is computed in float64: pass X.astype"),
+                        (X + 0j, "X has dtype complex128. Complex data not supported$")):  # fmt: skip
+        if more.dtype.itemsize > 8:  # longdouble is float64 on some systems
+            for call in (lambda X: DistilledRidgeClassifier().fit(X, y), plain.predict):
+                with pytest.raises((TypeError, ValueError), match=words):
+                    call(more)

@@ -9,6 +9,7 @@ from sklearn import datasets as toys
 from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import Ridge, RidgeClassifier, RidgeCV
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from conftest import error
 from ddref import files, krr
@@ -115,16 +116,21 @@ def test_weights_that_mean_nothing_are_refused(w, words):
 
 @pytest.mark.parametrize("class_weight", ["balanced", {0: 1.0, 1: 0.2, 2: 7.0}])
 @pytest.mark.parametrize("name", ["iris", "breast_cancer"])
-def test_class_weights_give_the_model_of_ridge_classifier(name, class_weight):
+@BOTH
+def test_class_weights_give_the_model_of_ridge_classifier(fit_intercept, name, class_weight):
     X, y = getattr(toys, f"load_{name}")(return_X_y=True)
     X, y = StandardScaler().fit_transform(X[20:]), y[20:]
     classes = len(np.unique(y))
     if class_weight != "balanced":
         class_weight = {c: class_weight[c] for c in range(classes)}
     w = np.linspace(0.5, 2.0, len(X))
-    ours = DistilledRidgeClassifier(lam=3.0, class_weight=class_weight).fit(X, y, sample_weight=w)
-    theirs = RidgeClassifier(alpha=3.0, class_weight=class_weight, solver="svd").fit(X, y, sample_weight=w)
+    same = {"class_weight": class_weight, "fit_intercept": fit_intercept}
+    ours = DistilledRidgeClassifier(lam=3.0, **same).fit(X, y, sample_weight=w)
+    theirs = RidgeClassifier(alpha=3.0, solver="svd", **same).fit(X, y, sample_weight=w)
     coefficients = ours.coef_[1] - ours.coef_[0] if classes == 2 else 2 * ours.coef_  # their targets are -1 and 1
+    if classes > 2 and not fit_intercept:  # less 1 in every column: no intercept takes it, and no decision sees it
+        weights = w * compute_sample_weight(class_weight, y)
+        coefficients -= Ridge(alpha=3.0, fit_intercept=False, solver="svd").fit(X, np.ones(len(X)), weights).coef_
     assert error(coefficients, theirs.coef_.squeeze()) < 1e-9
     assert np.array_equal(ours.predict(X), theirs.predict(X))
     if classes == 2:

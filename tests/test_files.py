@@ -716,6 +716,9 @@ def test_the_means_of_a_table_are_in_the_file_and_checked(tmp_path):
     for wrong in (np.ones((3, 2)), np.ones((2, 4)), np.full((2, 3), np.nan), "x"):
         with pytest.raises(ValueError, match="means"):
             files.save(tmp_path / "bad.npz", example(means=wrong))
+    files.save(tmp_path / "good.npz", example(means=np.ones((2, 3))))
+    for wrong in ([[1, 2, 3], [1, 2]], [["1", "2", "3"]] * 2, [[True] * 3] * 2, [], 3, [1, 2], {}):
+        refused(rewritten(tmp_path / "good.npz", header={"means": wrong}), "means must be a matrix")
 
 
 @pytest.mark.parametrize("names", [["a.npy", "a.npy"], ["a.txt"], ["../a"]])

@@ -25,6 +25,7 @@ from ddref.command import inputs as inputs_file
 from ddref.command.canvas import STOPS, Canvas
 from ddref.command.picture import sheet
 from ddref.command.report import Progress
+from ddref.estimator import training
 from ddref.statistics import Statistics
 from ddref.statistics import rows as rows_file
 from ddref.statistics.__main__ import main as train_in_shards
@@ -359,6 +360,75 @@ def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
     out, said = running.communicate(timeout=60)
     assert (running.returncode, out, said) == (130, "", "ddref: interrupted; nothing was written\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["X.npy", "y.npy"]
+
+
+# -- devices of PyTorch
+
+
+def on(device):
+    torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    return device
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("large, words", [(False, ["--map", "fourier"]), (True, []), (True, ["--map", "network"])])
+def test_a_device_gives_the_set_and_the_judgement_of_numpy(
+    device, large, words, tmp_path, monkeypatch, capsys, blocks
+):
+    device = ["--device", on(device)]
+    monkeypatch.chdir(tmp_path)
+    large_files(tmp_path, "float32")
+    if large:
+        blocks(6)
+    line = ["X.npy", "--targets", "y.npy"]
+    said = []
+    for out, where in (("numpy.npz", []), ("device.npz", device)):
+        assert main(["distill", *line, *words, "--out", out, *where]) == 0
+        assert main(["verify", out, *line, *where]) == 0
+        assert main(["predict", out, "X.npy", "--out", f"{out}.csv", *where]) == 0
+        said.append(re.findall(r"(?:accuracy|exact: the).*", capsys.readouterr().out))
+    assert said[0] == said[1] and len(said[0]) == 3
+    one, other = files.load("numpy.npz"), files.load("device.npz")
+    np.testing.assert_allclose(other.X_S, one.X_S, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(other.Y_S, one.Y_S, rtol=1e-9, atol=1e-9)
+    tables = [np.genfromtxt(f"{out}.npz.csv", delimiter=",", skip_header=1)[:, 1:] for out in ("numpy", "device")]
+    np.testing.assert_allclose(tables[0], tables[1], rtol=1e-8, atol=1e-8)
+
+
+def test_tensors_are_computed_with_on_the_device(inputs, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    seen = []
+    prepare = training.Training._prepare
+
+    def noted(self, Phi, *others):
+        seen.append((type(Phi), Phi.dtype, Phi.device.type))
+        return prepare(self, Phi, *others)
+
+    monkeypatch.setattr(training.Training, "_prepare", noted)
+    line = [str(inputs / "X.npy"), "--targets", str(inputs / "y.npy"), "--device", "cpu"]
+    assert main(["distill", *line, "--out", str(tmp_path / "o.npz")]) == 0
+    assert main(["verify", str(tmp_path / "o.npz"), *line]) == 0
+    assert len(seen) >= 2 and set(seen) == {(torch.Tensor, torch.float64, "cpu")}
+
+
+def test_a_device_that_is_not_there_is_refused_with_what_there_is(inputs, distilled, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    n = torch.cuda.device_count()
+    lines = (
+        ["distill", inputs / "digits.npz", "--out", tmp_path / "o.npz"],
+        ["verify", distilled, inputs / "wine.csv", "--target", "class"],
+        ["predict", distilled, inputs / "wine.csv", "--out", tmp_path / "p.csv"],
+    )
+    for line in lines:
+        said = refused(capsys, *line, "--device", f"cuda:{n}")
+        assert f"device = 'cuda:{n}' is not there, or cannot be used; here there is cpu" in said
+    assert "device = 'meta' is not there" in refused(capsys, *lines[0], "--device", "meta")
+    assert "device = 'gpu' is none of PyTorch's; here there is cpu" in refused(capsys, *lines[0], "--device", "gpu")
+    if not torch.backends.mps.is_available():
+        assert "device = 'mps' has no float64" in refused(capsys, *lines[0], "--device", "mps")
+    assert not (tmp_path / "o.npz").exists()
 
 
 # -- a model without its data
@@ -789,7 +859,8 @@ from ddref.command import main
 codes = [main(line.split()) for line in (
     "distill d.npz --out o.npz", "verify s.npz d.npz", "predict t.npz t.csv --out p.csv", "show s.npz", "export s.npz x",
     "distill d.npz --out o.npz --map fourier")]
-codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit")]
+codes += [main(line.split()) for line in ("info s.npz", "predict s.npz d.npz --out q.csv", "copy krr.fit",
+    "predict s.npz d.npz --out r.csv --device cpu")]
 print("codes", codes)
 for find in (lambda: ddref.DistilledRidge, lambda: ddref.kip.train, lambda: ddref.maps.small_cnn, lambda: ddref.maps.from_torch,
              lambda: ddref.nonsurjective.solve, lambda: ddref.datasets.digits(), lambda: ddref.datasets.image_folder("."),
@@ -810,9 +881,9 @@ def test_with_numpy_alone_every_command_and_function_names_the_extra_to_install(
     assert main(["distill", str(tmp_path / "t.csv"), "--target", "y", "--out", str(tmp_path / "t.npz")]) == 0
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(files.__file__))}
     done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0]" in done.stdout, done.stdout + done.stderr
+    assert "codes [2, 2, 2, 2, 2, 2, 0, 0, 0, 2]" in done.stdout, done.stdout + done.stderr
     extras = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in done.stderr.splitlines() if "error: " in line]
-    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn"]
+    assert [found[1] or found[2] for found in extras] == ["sklearn", "sklearn", "tables", "data", "data", "sklearn", "torch"]
     said = [line for line in done.stdout.splitlines() if line.startswith("said ")]
     named = [re.search(r"extra '(\w+)'|ddref\[(\w+)\]|$", line) for line in said]
     assert [found[1] or found[2] for found in named] == ["sklearn", *["torch"] * 4, "sklearn", "data", "tables"]

@@ -635,6 +635,19 @@ def test_forty_digits_train_256_features_exactly():
     assert torch.equal((phi(X_test) @ W_S).argmax(dim=1), (phi(X_test) @ W).argmax(dim=1))
 
 
+@pytest.mark.slow
+def test_forty_points_twenty_of_them_digits_train_128_features_exactly():
+    """The guaranteed set: twice 20 points; almost every model needs at least 18."""
+    X, Y = digits()
+    rng = np.random.default_rng(0)
+    phi = OneLayer(tensor(rng.normal(size=(64, 128)) / 8), tensor(rng.normal(size=128)))
+    W = tensor(krr.fit(phi(X).numpy(), Y, 0.1))
+    assert (generic_count(128, 64, 10), smooth_count(128, 64, 10)) == (18, 20)
+    found = solve_twice(phi, W, X[first(Y, 20)])
+    assert len(found.X_S) == 40 and torch.equal(found.X_S[:20], X[first(Y, 20)])
+    assert_exact(found, phi, W)
+
+
 def test_the_more_points_the_less_real_images_move():
     """An onto map, p = d: exact sets near real images, without any inverse."""
     X, Y = digits()

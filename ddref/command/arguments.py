@@ -165,6 +165,11 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
         help="limit for what is unpacked",
     )
     add("--quiet", action="store_true", help="no progress")
+    add(
+        "--device",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:0: compute with PyTorch there; default: NumPy",
+    )
 
 
 def _add_distill(parser: argparse.ArgumentParser) -> None:

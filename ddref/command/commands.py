@@ -17,7 +17,10 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, files, recipe
+from ..arrays import Array
 from ..datasets.pictures import pillow
+from ..maps.devices import check_device, on_device
+from ..maps.written import as_numpy
 from ..npz import shortened as one_line
 from ..npz import whole_file
 from ..statistics.rows import FileRows, Lazy
@@ -25,6 +28,7 @@ from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
 from ..tables.encoder import TableEncoder
 from .arguments import parser
+from .devices import features_on, scores_on
 from .export import export
 from .inputs import (
     MAX_BYTES,
@@ -120,6 +124,8 @@ def _distill(options: argparse.Namespace) -> int:
     _check_out(out, ".npz", options.force)
     lam = _lam(options.lam)
     estimator = _estimators()
+    if options.device is not None:
+        check_device(options.device)
     trained = read_trained(options.input, options.max_bytes)
     if trained is not None:
         return _distill_trained(trained, options, out)
@@ -155,6 +161,7 @@ def _distill(options: argparse.Namespace) -> int:
             image_shape=options.image_shape or data.image_shape,
             random_state=options.seed,
             dtype=options.dtype,
+            device=options.device,
         )
         model._report = progress
         _note_constants(data, progress)
@@ -207,6 +214,7 @@ def _distill_trained(
 def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
     _estimators()  # before any work
+    features = features_on(saved, options.device)
     with Progress(options.quiet) as progress:
         data = read(options, progress, saved)
         if data.X.shape[1] != saved.X_S.shape[1]:
@@ -217,8 +225,9 @@ def _verify(options: argparse.Namespace) -> int:
         others = saved.data_sha256 not in (None, files.digest(data.X, data.y))
         progress("training on the data")
         Y, y = targets_of(saved, data.y, options)
-        training = _trained_on(saved, data.X, Y, progress)
-        W, b = training.fit(saved.lam, classes=y is not None)
+        Y = on_device(Y, options.device)
+        training = _trained_on(saved, data.X, Y, features, progress)
+        W, b = map(as_numpy, training.fit(saved.lam, classes=y is not None))
         progress("training on the distilled set")
         W_S, b_S = files.model(saved)
     certificate = recipe.certified(
@@ -235,7 +244,8 @@ def _verify(options: argparse.Namespace) -> int:
         print("not the data this set was made from: their checksum is another")
     print(errors(certificate))
     for name, X, y in data.parts():
-        print(comparison(saved, X, y, (W, b), (W_S, b_S), name, options))
+        scores = scores_on(saved, options.device)
+        print(comparison(saved, X, y, (W, b), (W_S, b_S), scores, name, options))
     if certificate.exact:
         print("exact: the distilled set trains the same model")
         return DONE
@@ -246,9 +256,9 @@ def _verify(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     saved, out = files.load(options.file), Path(options.out)
     _check_out(out, ".csv", options.force)
-    W, b = saved.train()
+    scores_of, model = scores_on(saved, options.device), saved.train()
     blocks = blocks_of(samples(options, saved))
-    scores = np.concatenate([files.features(saved, A) @ W + b for A in blocks])
+    scores = np.concatenate([scores_of(A, *model) for A in blocks])
     if not np.isfinite(scores).all():
         raise ValueError(f"{options.input}: predictions overflow; are these its units?")
     names, columns = _predicted(saved, scores)
@@ -354,15 +364,16 @@ COMMANDS = {
 # ---------------------------------------------------------------------- small parts
 
 
-def _trained_on(saved: files.Saved, X: Any, Y: np.ndarray, progress: Progress) -> Any:
+def _trained_on(
+    saved: files.Saved, X: Any, Y: Array, features: Any, progress: Progress
+) -> Any:
     """Ridge regression on data, as the estimators do it."""
     estimator = _estimators()
     if isinstance(X, FileRows):
-        Phi = Lazy(X, lambda A: files.features(saved, A))
-        train = estimator.streaming.StreamedTraining
-        return train(Phi, Y, saved.fit_intercept, progress)
-    Phi = files.features(saved, X)
-    return estimator.training.Training(Phi, Y, saved.fit_intercept)
+        train, Phi = estimator.streaming.StreamedTraining, Lazy(X, features)
+    else:
+        train, Phi = estimator.training.Training, features(X)
+    return train(Phi, Y, saved.fit_intercept, progress)
 
 
 def _scaling(wanted: str, data: Data) -> str | None:

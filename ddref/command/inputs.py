@@ -376,8 +376,8 @@ def _table(path, options, saved):
         raise ValueError(f"{path}: name the column of the targets with --target COLUMN")
     targets = _wanted(names, wanted, path)
     words = list(getattr(options, "words", []))
-    if saved is not None and saved.classes is not None:
-        words += targets * (len(targets) == 1 and saved.classes.dtype.kind == "U")
+    if saved is not None and len(targets) == 1 and _were_words(saved.classes):
+        words += targets
     if encoder is None:
         encoder = TableEncoder(
             missing=getattr(options, "missing", None),
@@ -400,6 +400,19 @@ def _table(path, options, saved):
     )
     found = Data(X, y[kept], columns=columns, table=encoder, notes=tuple(notes))
     return found._replace(name_of=lambda row: place_of(source, int(rows[row])))
+
+
+def _were_words(classes):
+    """Whether classes would be read as others, or as missing, were they not said to be
+    words.
+    """
+    if classes is None or classes.dtype.kind != "U":
+        return False
+    try:
+        y, missing = target_from_cells(classes.tolist())
+    except Misfit:
+        return True
+    return y.dtype.kind != "U" or bool(missing.any())
 
 
 def _source(path, options, encoder):

@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -141,12 +141,12 @@ def comparison(
     y: np.ndarray,
     model: tuple[np.ndarray, np.ndarray],
     small: tuple[np.ndarray, np.ndarray],
+    scores: Callable[..., np.ndarray],
     name: str,
     options: argparse.Namespace,
 ) -> str:
     """One line about the two models on samples."""
-    blocks = (files.features(saved, A) for A in blocks_of(X))
-    both = ([Phi @ W + b for W, b in (model, small)] for Phi in blocks)
+    both = ([scores(A, W, b) for W, b in (model, small)] for A in blocks_of(X))
     P, P_S = map(np.concatenate, zip(*both, strict=True))
     Y, classes = targets_of(saved, y, options)
     if saved.task == "multilabel":
@@ -159,7 +159,7 @@ def comparison(
         good, good_S = (f"{1 - np.sum((Y - A) ** 2) / total:.6f}" for A in (P, P_S))
         said, after = "R^2", ""
     else:
-        c, c_S = (np.argmax(scores, axis=1) for scores in (P, P_S))
+        c, c_S = (np.argmax(A, axis=1) for A in (P, P_S))
         good, good_S = (f"{np.mean(found == classes):.2%}" for found in (c, c_S))
         said = "accuracy"
         after = f"; {int(np.sum(c != c_S))} of {len(X):,} decisions differ"
@@ -167,7 +167,7 @@ def comparison(
 
 
 def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str:
-    return f"{what:23}{good} trained on the data, {good_S} on {points} points{after}"
+    return f"{what:22} {good} trained on the data, {good_S} on {points} points{after}"
 
 
 def scored(model: Any, X: Any, y: np.ndarray) -> float:

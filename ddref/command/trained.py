@@ -115,6 +115,7 @@ def distilled(
         dtype=options.dtype,
         image_shape=options.image_shape,
         random_state=options.seed,
+        device=options.device,
     )
     model.lam_ = found.lam
     return model

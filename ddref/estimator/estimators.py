@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -30,6 +30,7 @@ from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
+from ..maps.devices import check_device
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
@@ -52,6 +53,7 @@ from .points import (
     dense_rows,
     noise,
     plain_rows,
+    present_in_frame,
     samples_to_start_from,
     some_rows,
 )
@@ -66,6 +68,7 @@ from .weights import (
     with_class_weight,
 )
 
+MANY = 1 << 21  # values of rows whose features are made in batches
 # Relative error asked for: where rounding would exceed it, a better conditioned set is
 # taken, a little farther from the samples.
 GOAL = {"float64": 2e-10, "float32": 2e-5}
@@ -148,11 +151,13 @@ class Distiller(BaseEstimator):
         The distilled set is stored in it, whatever the dtype of X, and its labels are
         computed after rounding. The model is trained, and predicts, in float64.
     device : str, optional
-        "cpu" or "cuda" for PyTorch; a map with PyTorch weights needs it. Default:
-        NumPy, or where a network of PyTorch is. Arrays come back in NumPy.
+        "cpu", "cuda" or "cuda:0" for PyTorch, in float64 there ("mps" has none); a map
+        with PyTorch weights needs it. Default: NumPy, or where a network of PyTorch
+        is. Arrays come back in NumPy.
     missing : {None, "mean"}
         Of a data frame: missing values are refused, or numbers get the mean of their
-        column, and words have "missing" as one more word.
+        column, weighted by `sample_weight` (not by `class_weight`), and words have
+        "missing" as one more word.
 
     verbose : bool
         Whether each step of a fit is named on the error stream as it begins.
@@ -257,9 +262,10 @@ class Distiller(BaseEstimator):
             delattr(self, name)
         self._added = None
 
-    def _validated(self, X, y, **options):
+    def _validated(self, X, y, weights=None, **options):
         """X (n, d) in float64, and y. Sparse rows stay sparse where there are many of
-        them, and are refused where what is asked for makes them dense.
+        them, and are refused where what is asked for makes them dense. By the weights
+        the means are formed that fill gaps of a data frame.
         """
         if hasattr(X, "toarray") and self._dense_for():
             raise TypeError(
@@ -268,7 +274,7 @@ class Distiller(BaseEstimator):
             )
         X, y = validate_data(
             self,
-            self._matrix(X),
+            self._matrix(X, weights),
             plain_rows(y, "y"),
             accept_sparse="csr",
             dtype=np.float64,
@@ -280,13 +286,13 @@ class Distiller(BaseEstimator):
             X = X.toarray()
         return X, y
 
-    def _matrix(self, X):
+    def _matrix(self, X, weights):
         """The numbers of a data frame, and in `table_` how they are made; or X."""
         self.table_ = None
         if not is_frame(X):
             return plain_rows(X)
         X = as_frame(X)
-        encoder = TableEncoder(missing=self.missing).fit(X)
+        encoder = TableEncoder(missing=self.missing).fit(X, weights=weights)
         unnamed = not any(isinstance(name, str) for name in X.columns)
         if encoder.plain and unnamed:
             return X
@@ -400,6 +406,8 @@ class Distiller(BaseEstimator):
             )
         mapped = self.feature_map is not None
         rng = self._begin(np.zeros((1, d)) if mapped else alike.Phi, alike.weights)
+        if isinstance(self.feature_map_, FrozenNetwork):
+            self.feature_map_.output_dim = alike.Phi.shape[1]
         Phi = self._array(alike.Phi) if mapped else self._features(alike.Phi)
         W, b = self._train(Phi, self._array(alike.Y), y, alike.weights, rng)
         weights = None
@@ -479,6 +487,7 @@ class Distiller(BaseEstimator):
         """Features (n, p) of a batch, in NumPy."""
         if self.feature_map is None:
             return X
+        self._check_parameters(X.shape[1])
         self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         self.feature_map_ = self._map(X, None, 0)
         return as_numpy(self._features(X))
@@ -568,7 +577,7 @@ class Distiller(BaseEstimator):
         if norm(W) == 0:
             return X_0
         b = b if self.fit_intercept else None
-        X_S, residual, steps = solved(phi, W, b, X_0)
+        X_S, residual, steps = solved(phi, W, b, X_0, self._report)
         if residual > 1e-6:
             raise ValueError(
                 f"the solver stopped {residual:.2g} away from the model after {steps} "
@@ -701,7 +710,7 @@ class Distiller(BaseEstimator):
                 f"fit_intercept must be True or False, got {self.fit_intercept!r}"
             )
         if self.device is not None:
-            _check_device(self.device)
+            check_device(self.device)
         if self.lam_s is not None:
             check_lam(self.lam_s, "lam_s")
         starts = ("real", "noise", "orthonormal")
@@ -793,15 +802,35 @@ class Distiller(BaseEstimator):
         """Features of rows of X, in the library and on the device of the algebra."""
         if isinstance(X, FileRows):
             return Lazy(X, self._features)
-        A = X if hasattr(X, "toarray") else self._array(X)
         if self.feature_map_ is None and self.scaling is None:
-            return A  # large data are not copied
+            # large data are not copied
+            return X if hasattr(X, "toarray") else self._array(X)
         try:
-            return self._scaled_map()(A)
+            return self._mapped(X)
         except TypeError as error:
-            hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
-            hint = hint if self.device is None else ""
+            hint = ""
+            if "differ in dtype" in str(error):
+                hint = "; everything is computed in float64: map.to(dtype='float64')"
+            elif self.device is None:
+                hint = "; a map of PyTorch needs device='cpu' or 'cuda'"
             raise TypeError(f"feature_map: {error}{hint}") from error
+
+    def _mapped(self, X):
+        """Features of rows of X, of many in batches that are counted."""
+        phi = self._scaled_map()
+        if math.prod(X.shape) <= MANY:
+            return phi(self._array(X))
+        Phi = None
+        for part in parts(*X.shape):
+            rows = phi(self._array(X[part]))
+            if rows.shape[0] != part.stop - part.start:
+                return rows  # refused by the caller
+            if Phi is None:
+                xp, size = array_namespace(rows), (X.shape[0], rows.shape[1])
+                Phi = xp.empty(size, dtype=rows.dtype, device=device(rows))
+            Phi[part, :] = rows
+            self._report("features", part.stop, X.shape[0])
+        return Phi
 
     def _targets(self, Y):
         """Targets (n, k) for the algebra."""
@@ -832,7 +861,8 @@ class Distiller(BaseEstimator):
         self.lams_ = self._grid(model)
         if self.select == "validation":
             self.lam_scores_ = by_validation(
-                Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train
+                *(Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train),
+                self._report,
             )
         else:
             self.lam_scores_ = model.scores(self.lams_, self.select)
@@ -1152,11 +1182,13 @@ class DistilledRidge(RegressorMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
-        X, y = self._validated(X, y, y_numeric=True)
+        X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
+        X, y = self._validated(X, y, sample_weight, y_numeric=True)
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        y, rows = np.asarray(y, dtype=np.float64), np.arange(X.shape[0])
+        y = np.asarray(y, dtype=np.float64)
+        rows = np.arange(X.shape[0]) if rows is None else rows
         X, y, rows, weights = present(X, y, rows, weights)
         self._distil(X, y.reshape(len(y), -1), None, weights, rows)
         if y.ndim == 1:
@@ -1288,12 +1320,14 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
-        X, y = self._validated(X, y)
+        X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
+        X, y = self._validated(X, y, sample_weight)
         y, multilabel = _classes_or_indicators(y)
         weights = checked_weights(
             plain_rows(sample_weight, "sample_weight"), X.shape[0]
         )
-        X, y, rows, weights = present(X, y, np.arange(X.shape[0]), weights)
+        rows = np.arange(X.shape[0]) if rows is None else rows
+        X, y, rows, weights = present(X, y, rows, weights)
         if multilabel:
             self._refuse_class_weight()
             classes, codes, Y = np.arange(y.shape[1]), None, y.astype(np.float64)
@@ -1437,20 +1471,6 @@ def _classes_or_indicators(y):
             "pass indicators (n, k) of 0 and 1 where the columns are labels"
         )
     return column_or_1d(y, warn=True), False
-
-
-def _check_device(device):
-    """Refuse what is no device of PyTorch."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f'device = {device!r} needs PyTorch: pip install "ddref[torch]"'
-        ) from error
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device = {device!r} is none of PyTorch's") from error
 
 
 def _one_hot_classes(y):

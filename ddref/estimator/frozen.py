@@ -4,6 +4,7 @@ one, onto or not, by the solver in the place of a pre-image.
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -88,7 +89,13 @@ def enough_points(p: int, d: int, rank: int, intercept: bool) -> int:
     return min(math.ceil(ENOUGH * count), p + intercept)
 
 
-def solved(phi: Any, W: Array, b: Array | None, X_0: Array) -> tuple[Array, float, int]:
+def solved(
+    phi: Any,
+    W: Array,
+    b: Array | None,
+    X_0: Array,
+    report: Callable[..., None] | None = None,
+) -> tuple[Array, float, int]:
     """Points near X_0 whose features train W (p, k), with an intercept where b is
     given; the residual and the number of steps.
 
@@ -97,8 +104,12 @@ def solved(phi: Any, W: Array, b: Array | None, X_0: Array) -> tuple[Array, floa
     """
     from ..nonsurjective import solve
 
+    def told(progress: Any) -> None:
+        if report is not None:
+            report(f"moving {len(X_0)} points, step {progress.step}")
+
     if b is None:
-        found = solve(phi, W, X_0, tol=1e-13)
+        found = solve(phi, W, X_0, tol=1e-13, callback=told)
         return found.X_S, found.residual, found.steps
     xp = array_namespace(W)
     size = float(phi(X_0).std()) or 1.0
@@ -107,5 +118,11 @@ def solved(phi: Any, W: Array, b: Array | None, X_0: Array) -> tuple[Array, floa
         Phi = phi(X)
         return xp.concat([Phi, size + 0 * Phi[:, :1]], axis=1)
 
-    found = solve(with_constant, xp.concat([W, 0 * W[:1, :]], axis=0), X_0, tol=1e-13)
+    found = solve(
+        with_constant,
+        xp.concat([W, 0 * W[:1, :]], axis=0),
+        X_0,
+        tol=1e-13,
+        callback=told,
+    )
     return found.X_S, found.residual, found.steps

@@ -7,7 +7,8 @@ from array_api_compat import array_namespace
 
 from ..arrays import check_dense
 from ..statistics.rows import FileRows, Lazy, parts
-from .weights import column_deviations, column_means
+from ..tables.frames import as_frame, is_frame
+from .weights import checked_weights, column_deviations, column_means
 
 SOME = 8192  # rows on which predictions are compared on the way
 ENTRIES = 1 << 25  # and values of sparse ones, which are made dense
@@ -123,6 +124,45 @@ def plain_rows(X: Any, name: str = "X") -> Any:
         return X  # of scipy.sparse
     check_dense(**{name: X})
     if not hasattr(X, "detach"):
+        _check_digits(X, name)
         return X
     X = X.detach().resolve_conj().resolve_neg().cpu()
     return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
+
+
+def _check_digits(X: Any, name: str) -> None:
+    """Refuse numbers with more digits than float64 has, and complex ones."""
+    dtype = getattr(X, "dtype", None)
+    if not isinstance(dtype, np.dtype):
+        return
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {dtype}, and everything is computed in float64: pass "
+            f"{name}.astype(float)"
+        )
+    if dtype.kind == "c":
+        raise ValueError(f"{name} has dtype {dtype}. Complex data not supported")
+
+
+def present_in_frame(
+    X: Any, y: Any, sample_weight: Any
+) -> tuple[Any, Any, Any, np.ndarray | None]:
+    """A data frame, its targets and checked weights, without rows of weight 0, before
+    anything is read from them; and which rows these are. All else as it is, and None.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> frame = pandas.DataFrame({"a": [1, None, 3]})
+    >>> present_in_frame(frame, [1, 2, 3], [1, 0, 2])[1:]
+    (array([1, 3]), array([1., 2.]), array([0, 2]))
+    """
+    if sample_weight is None or not is_frame(X):
+        return X, y, sample_weight, None
+    X = as_frame(X)
+    weights: Any = checked_weights(plain_rows(sample_weight, "sample_weight"), len(X))
+    rows = np.flatnonzero(weights)
+    if len(rows) < len(X) == len(y):
+        y = y.iloc[rows] if hasattr(y, "iloc") else np.asarray(plain_rows(y, "y"))[rows]
+        X, weights = X.iloc[rows], weights[rows]
+    return X, y, weights, rows

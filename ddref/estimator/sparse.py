@@ -45,6 +45,7 @@ class SparseTraining(Training):
                 f"{min(Phi.shape):,} rows, at most {LARGEST:,} are formed; reduce the "
                 "columns first (TruncatedSVD, HashingVectorizer)"
             )
+        self.report = report
         self._prepare(Phi, Y, centred, weights)
         roots = np.ones((self.n, 1)) if self.roots is None else self.roots
         self.small = self.p > self.n
@@ -125,6 +126,7 @@ class SparseTraining(Training):
                 "columns of X are so far from zero that centring a sparse matrix "
                 "costs digits: subtract a constant from them, or pass X.toarray()"
             )
+        self._announce("decomposing", (self.n, self.n))
         w, U = np.linalg.eigh(0.5 * (K + K.T))
         keep = w > self.n * 2.0**-52 * max(w[-1], 0.0)
         w, U = w[keep], U[:, keep]

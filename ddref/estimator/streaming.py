@@ -31,6 +31,7 @@ class StreamedTraining(Training):
         weights: None = None,
     ) -> None:
         self.Phi, self.Y, self.centred = Phi, Y, centred
+        self.report = report
         self.n, self.p = Phi.shape
         self.total, self.roots, self.small = float(self.n), None, False
         self.mean_Y = self._mean_targets()

@@ -1,6 +1,7 @@
 """Ridge regression for the estimators: few passes, and no copy of large data."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from .. import krr
 from ..arrays import Array, number
 from ..spectrum import (
     Spectrum,
+    eigenvalue_rounding,
     from_data,
     from_gram,
     gcv,
@@ -21,6 +23,8 @@ from ..spectrum import (
 from ..statistics import Statistics
 
 CHUNK = 8192  # rows at a time, where the centred features are not kept
+LONG = 1500  # rows of a matrix whose decomposition takes seconds
+QUICK = 400  # and of one that takes a moment
 NO_RELATION = 100 * 2.0**-52  # correlations up to this are rounding
 
 
@@ -91,6 +95,7 @@ class Training:
         report: Callable[..., None] | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
+        self.report = report
         self._prepare(Phi, Y, centred, weights)
         self.small = self.p > self.n or self.n * self.p <= krr.SMALL
         if not self.small:
@@ -144,6 +149,8 @@ class Training:
 
     def fit(self, lam: float, *, classes: bool = False) -> tuple[Array, Array]:
         """W (p, k) and b (1, k)."""
+        least = 0.0 if self.small else eigenvalue_rounding(self.sums.G)
+        self._announce("solving" if lam > least else "decomposing")
         if self.small:
             W = krr.fit(*self.rows(slice(0, self.n)), lam)
         else:
@@ -188,6 +195,7 @@ class Training:
         """One decomposition for every lam; computed once."""
         if not hasattr(self, "_spectrum"):
             dof = int(self.centred)
+            self._announce("decomposing")
             if self.small:
                 self._spectrum = from_data(*self.rows(slice(0, self.n)), dof=dof)
             else:
@@ -224,7 +232,29 @@ class Training:
         """
         if select == "gcv":
             return np.asarray(gcv(self.spectrum()._replace(n=self.total), lams))
-        return np.asarray(leave_one_out(self.spectrum(), lams, self.chunks()))
+        found = self.spectrum()
+        return np.asarray(leave_one_out(found, lams, self._counted(self.chunks())))
+
+    def _announce(self, what: str, shape: tuple[int, int] | None = None) -> None:
+        """Name a step that is long, with its size and about how long it takes."""
+        if shape is None:
+            shape = (self.n, self.p) if self.small else (self.p, self.p)
+        if self.report is None or min(shape) < LONG:
+            return
+        text = f"{what} {shape[0]:,} x {shape[1]:,}"
+        times = 1.0 if shape[0] == shape[1] else 2.0  # an SVD
+        times = 0.1 if what == "solving" else times
+        seconds = _seconds(self.Y, times * min(shape) ** 2 * max(shape))
+        self.report(f"{text}, about {max(seconds, 1):.0f} s")
+
+    def _counted(self, chunks: Iterator[tuple[Array, ...]]) -> Iterator[Any]:
+        """The same chunks, with the samples that have come told."""
+        done = 0
+        for chunk in chunks:
+            yield chunk
+            done += chunk[0].shape[0]
+            if self.report is not None:
+                self.report("leave-one-out", done, self.n)
 
 
 def by_validation(
@@ -236,6 +266,7 @@ def by_validation(
     rng: np.random.RandomState,
     weights: np.ndarray | None = None,
     train: Callable[..., Any] = Training,
+    report: Callable[..., None] | None = None,
 ) -> np.ndarray:
     """For each lam the error on a fifth of the samples, of the model of the others."""
     xp, n = array_namespace(Y), Phi.shape[0]
@@ -250,7 +281,7 @@ def by_validation(
         )
     rest, out = (xp.asarray(np.flatnonzero(which)) for which in (~held, held))
     weights = np.ones(n) if weights is None else weights
-    model = train(Phi[rest, :], Y[rest, :], centred, weights=weights[~held])
+    model = train(Phi[rest, :], Y[rest, :], centred, report, weights[~held])
     scores = []
     for W in model.models(lams):
         P = model.predictions(Phi[out, :], W)
@@ -260,6 +291,19 @@ def by_validation(
             errors = as_numpy(xp.argmax(P, axis=1)) != y[held]
         scores.append(float(np.average(errors, weights=weights[held])))
     return np.array(scores)
+
+
+def _seconds(like: Array, work: float) -> float:
+    """About how long an eigendecomposition of ``p^3 = work`` takes where `like` is, by
+    one that is quick.
+    """
+    xp, p = array_namespace(like), QUICK
+    A = xp.reshape(xp.arange(p * p, dtype=like.dtype, device=device(like)), (p, p))
+    A = xp.sin(A)
+    A = A @ A.mT
+    start = time.perf_counter()
+    number(xp.linalg.eigh(A)[0][0])
+    return (time.perf_counter() - start) * work / p**3
 
 
 def _column(a: np.ndarray, like: Array) -> Array:

@@ -16,6 +16,10 @@ from array_api_compat import device as device_of
 from ..arrays import Array, check_arrays, check_count, check_lam, eps_of, number
 
 EPS = 2.0**-52  # of float64, in which everything is inverted
+# The way out where a map or a network is not onto.
+OTHERWISE = (
+    "otherwise ddref.nonsurjective.solve, or feature_map=net (PyTorch) in an estimator"
+)
 
 
 class Written(NamedTuple):
@@ -91,7 +95,7 @@ class Map:
     def check_reach(self, Phi: Array) -> None:
         """Refuse features that are not reached."""
         if self.obstacle is not None:
-            raise ValueError(self.obstacle)
+            raise ValueError(f"{self.obstacle}; {OTHERWISE}")
 
     def lipschitz(self) -> float | None:
         """A bound on how much it stretches differences; None where none is known."""
@@ -431,7 +435,7 @@ class MapOfYours(Map):
         if missing := [name for name in needed if not hasattr(phi, name)]:
             raise TypeError(
                 f"a step is a map of ddref.maps or has {', '.join(needed)}; "
-                f"{type(phi).__name__} has no {', '.join(missing)}"
+                f"{type(phi).__name__} has no {', '.join(missing)}; {OTHERWISE}"
             )
         self.phi, self.forward = phi, phi
         self.inverse = phi.preimage

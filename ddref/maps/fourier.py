@@ -26,7 +26,7 @@ from ..arrays import (
     number,
 )
 from .activations import Activation
-from .base import Chain, room_factors
+from .base import OTHERWISE, Chain, room_factors
 from .linear import Linear
 from .networks import as_like, drawn_by, generator, orthonormalised
 
@@ -170,7 +170,7 @@ class RandomFourier(Chain):
             raise ValueError(
                 f"cos(X A + b) with A of shape (d, p) = ({d}, {p}) and rank "
                 f"{self.rank} is not onto the cube: {kind}; use p <= d with A of full "
-                f"column rank, for instance at most {self.rank} columns"
+                f"column rank, at most {self.rank} columns; {OTHERWISE}"
             )
         self.steps[1].check_reach(Phi)
 

@@ -141,7 +141,7 @@ class Linear(Affine):
         return (
             f"X A + b with A of shape (d, p) = ({d}, {p}) and rank {self.rank} is not "
             f"onto R^{p}: {kind} reaches only a subspace; use p <= d with A of full "
-            f"column rank, for instance at most {self.rank} columns"
+            f"column rank, at most {self.rank} columns"
             f"{single if eps_of(self.A) > EPS else ''}"
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from .activations import ACTIVATIONS
-from .base import Chain, Map, row_norms
+from .base import OTHERWISE, Chain, Map, row_norms
 from .conv import Conv2d, input_sizes
 from .linear import Linear, Scale
 
@@ -28,9 +28,6 @@ RANGES = {
     "Softmax": "the simplex",
     "LogSoftmax": "(-inf, 0]",
 }
-OTHERWISE = (
-    "ddref.nonsurjective.solve distils through any differentiable network, onto or not"
-)
 SUPPORTED = (
     "Linear, Conv2d, LeakyReLU, PReLU with one slope, Flatten, Unflatten, Identity, "
     "Sequential, batch normalisation and dropout after net.eval(), maps of your own"
@@ -80,8 +77,8 @@ def from_torch(network: torch.nn.Sequential, input_shape: Any) -> Chain:
     Traceback (most recent call last):
         ...
     ValueError: layer 1, GELU(approximate='none'), is not onto: its range is [-0.17,
-    inf); use LeakyReLU; ddref.nonsurjective.solve distils through any differentiable
-    network, onto or not
+    inf); use LeakyReLU; otherwise ddref.nonsurjective.solve, or feature_map=net
+    (PyTorch) in an estimator
     """
     if not isinstance(network, torch.nn.Sequential):
         raise TypeError(

@@ -1,5 +1,6 @@
 """Maps as plain data: what a file holds of them, and the maps it may name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,17 @@ def _take_over_seeds(phi, copy):
         parts = (as_list(getattr(each, name)) for each in (phi, copy))
         for part, same in zip(*parts, strict=True):
             _take_over_seeds(part, same)
+
+
+def with_arrays(phi: Any, asarray: Callable[[Any], Array]) -> Any:
+    """A copy of a map whose arrays are what `asarray` makes of those of NumPy.
+
+    >>> from ddref.maps import Linear
+    >>> with_arrays(Linear(np.eye(2)), np.float32).A.dtype
+    dtype('float32')
+    """
+    arrays: dict[str, np.ndarray] = {}
+    return _restored(describe(phi, "map", arrays), "map", arrays, asarray, 0)
 
 
 def on_rows(phi: Any, rows: np.ndarray) -> np.ndarray:

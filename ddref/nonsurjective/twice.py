@@ -130,9 +130,7 @@ def moved_apart(
     for _ in range(SHRINKINGS):
         X_0 = X_1 + e * dX.to(W.dtype)
         if bool(phi(X_0).isfinite().all()):
-            found = solve(
-                lambda X: phi(X) @ N, N.T @ W, X_0, damping=0.01, tol=tol / 20
-            )
+            found = solve(lambda X: phi(X) @ N, N.T @ W, X_0, damping=0.01, tol=tol)
             yield found.X_S, found.steps
         e /= 4
 

@@ -110,9 +110,16 @@ class TableEncoder:
 
     # ---------------------------------------------------------------------- finding
 
-    def fit(self, table: Any, rows: np.ndarray | None = None) -> "TableEncoder":
+    def fit(
+        self,
+        table: Any,
+        rows: np.ndarray | None = None,
+        *,
+        weights: np.ndarray | None = None,
+    ) -> "TableEncoder":
         """Find what each column of `table` (DataFrame or Text) becomes, by those of its
-        `rows` (bool) that have a target.
+        `rows` (bool) that have a target. Means that fill gaps are weighted by `weights`
+        (n,).
 
         ValueError names every column with missing values, and every one that cannot be
         taken as it is.
@@ -137,7 +144,9 @@ class TableEncoder:
                 )
         for name, column in used.items():
             if entries[name].kind != "left out":
-                entries[name] = _completed(entries[name], column, keep, self.missing)
+                entries[name] = _completed(
+                    entries[name], column, keep, self.missing, weights
+                )
         why = "as you said"
         self.entries = tuple(
             entries.get(name, Entry(name, "left out", why=why)) for name in names
@@ -424,13 +433,20 @@ def _found(name: str, column: Column, forced: bool) -> Entry:
 
 
 def _completed(
-    entry: Entry, column: Column, keep: np.ndarray, missing: str | None
+    entry: Entry,
+    column: Column,
+    keep: np.ndarray,
+    missing: str | None,
+    weights: np.ndarray | None,
 ) -> Entry:
     """The entry with its levels, or its mean."""
     whole = keep & ~column.missing
     values = column.values[whole]
     if entry.kind != "words":
-        fill = float(values.mean()) if missing == "mean" else None
+        fill = None
+        if missing == "mean":
+            each = None if weights is None else weights[whole]
+            fill = float(np.average(values, weights=each))
         return entry._replace(fill=fill)
     levels: list[Any] = sorted(set(values), key=lambda v: (isinstance(v, str), v))
     if missing == "mean" and column.missing.any():
