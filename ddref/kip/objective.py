@@ -262,10 +262,10 @@ def condense(
     for features of finite number.
 
     ``||Phi W_S - Y||^2`` depends on the data through ``G = Phi^T Phi``, ``B = Phi^T Y``
-    and ``total = ||Y||^2`` only. So rows ``R`` with ``R^T R = G`` and targets, no longer
-    than Y, with ``R^T Y_R = B`` will do, and one row of zeros that carries what no model
-    explains. A step of KIP then costs the same for a thousand samples and for a
-    million.
+    and ``total = ||Y||^2`` only. So rows ``R`` with ``R^T R = G`` and targets, no
+    longer than Y, with ``R^T Y_R = B`` will do, and one row of zeros that carries what
+    no model explains. A step of KIP then costs the same for a thousand samples and for
+    a million.
 
     Parameters
     ----------
