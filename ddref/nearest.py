@@ -291,8 +291,6 @@ def outside(A: Array, Q: Array) -> tuple[Array, Array, Array]:
     """
     xp = array_namespace(A)
     (m, p), r = A.shape, Q.shape[1]
-    if r == p:
-        return A[:, :0], A[0, :0], Q[:, :0]
     # E is orthonormal whatever the rank of the rest. Projecting the rows themselves
     # would leave eps ||A|| of Q in them, and their singular vectors in its span.
     E = complement(Q, of=A.mT if m < p - r else None)

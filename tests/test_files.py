@@ -747,6 +747,7 @@ def test_the_checksum_of_an_array_is_that_of_its_dtype_shape_and_bytes():
     [
         {"lam": 0.0, "lam_S": 0},
         {"seed": (1 << 128) - 1},
+        {"seed": None, "certificate": None},
         {"seed": 1 - (1 << 128)},
         {"certificate": {f"a{i}": 1.0 for i in range(64)}},
         {"certificate": {"decisions_changed": 2, "samples": 2, "relative_error": 0.0}},

@@ -1075,3 +1075,16 @@ def test_a_step_of_your_own_says_whether_it_is_onto_and_how_far_it_reaches():
     assert phi.range_scale(ONE).tolist() == [[0.5]] and phi.range_scale(ONE, margin=0.25).tolist() == [[0.75]]
     with pytest.raises(TypeError, match="a step is a map of ddref.maps or has .* has no preimage, input_dim"):
         maps.Chain([abs])
+
+
+def test_one_pass_of_a_layer_takes_its_shift_off():
+    assert maps.Linear(np.array([[2.0]]), np.array([1.0])).inverse(np.array([[7.0]]), None).tolist() == [[3.0]]
+    assert maps.Scale(np.array([2.0]), np.array([1.0])).inverse(np.array([[7.0]]), None).tolist() == [[3.0]]
+
+
+def test_batch_normalisation_has_its_weights_and_biases():
+    torch = pytest.importorskip("torch")
+    layer, X = torch.nn.BatchNorm1d(2).double().eval(), torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([2.0, 3.0])), layer.bias.copy_(torch.tensor([5.0, 7.0]))
+    assert error(maps.Scale.from_torch(layer)(X), layer(X).detach()) < 1e-14

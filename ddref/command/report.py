@@ -191,7 +191,7 @@ def comparison(
 
 
 def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str:
-    return f"{what:23}{good} trained on the data, {good_S} on {points} points{after}"
+    return f"{what:22} {good} trained on the data, {good_S} on {points} points{after}"
 
 
 def scored(model: Any, X: Any, y: np.ndarray) -> float:
