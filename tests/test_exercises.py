@@ -37,6 +37,15 @@ ANSWERS = {
             ["lambda Phi_S, W, lam_S: Phi_S @ W", "lambda Phi_S, W, lam_S: (1 + lam_S) * Phi_S @ W"],
         ),
         "check_factor": ("1.001 * np.sqrt(1e3 / distill.largest_lam(W, np.eye(10)))", ["1.0", "1e3"]),
+        "check_doubling": (
+            "lambda W, lam_1, lam_2: np.sqrt(lam_2 - 2 * lam_1) * np.linalg.qr(W)[0].T",
+            [
+                "lambda W, lam_1, lam_2: np.linalg.qr(W)[0].T",  # any size
+                "lambda W, lam_1, lam_2: np.sqrt(lam_2 - 2 * lam_1) * W.T",  # singular values that differ
+                "lambda W, lam_1, lam_2: np.sqrt(lam_2 - 2 * lam_1) / 2**0.5"
+                " * np.vstack(2 * [np.linalg.qr(W)[0].T])",  # twice as many points
+            ],
+        ),
     },
     "06_surjective": {
         "check_input": ("(2, -6)", ["(2, -3)", "(2, -4)"]),  # (2, -3) does not undo the LeakyReLU
@@ -148,7 +157,7 @@ ANSWERS = {
         ),
     },
     "05_fewer_or_all": {
-        "check_tie": ("1.4", ["0.0", "3.0", "1.0"]),
+        "check_tie": ("1.4", ["0.0", "3.0", "1.0", "1.39", "1.414"]),
         "check_two": (
             "([[2**0.5, 2**0.5, 0], [0, 0, 1]], [[2**0.5], [3]])",
             [
@@ -163,6 +172,14 @@ ANSWERS = {
             "lambda P, W: (lambda I, U, s, V: I + (U * np.where(np.arange(len(s)) < len(P) - 2, s, 0)) @ V)("
             "P @ W @ np.linalg.pinv(W), *np.linalg.svd(P - P @ W @ np.linalg.pinv(W), full_matrices=False))",
             ["lambda P, W: P @ W @ np.linalg.pinv(W)", "lambda P, W: P"],  # nothing outside the span; nothing moved
+        ),
+        "check_for_coefficients": (
+            "lambda P, W, a: P + np.linalg.pinv(a).T @ (W - P.T @ a).T",
+            [
+                "lambda P, W, a: np.linalg.pinv(a).T @ W.T",  # nearest to zero
+                "lambda P, W, a: P + a @ (W - P.T @ a).T",  # the pseudo-inverse forgotten
+                "lambda P, W, a: P",
+            ],
         ),
     },
 }
