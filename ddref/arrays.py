@@ -241,17 +241,27 @@ class ThinSVD(NamedTuple):
         """How far the last bits of features and labels can move the model that they
         train: a norm, to first order. `rows` and `labels` are what has last bits, where
         A and Y are these minus their means.
-
-        With ``alpha = (A A^T + lam I)^-1 Y`` and R the part of Y that no model
-        explains, changes E of A and F of Y move W by up to ``||F|| gain + ||E|| (gain
-        ||W|| + ||alpha|| + ||R|| / (s^2 + lam))``: s the smallest singular value, 0 at
-        ``lam > 0`` where the rows leave a direction out. Where they leave none, alpha
-        counts like R, as ``lam alpha``.
         """
         if self.rank == 0:
             return 0.0
         if not lam and self.near_cutoff:
             return math.inf
+        per_feature, per_label = self.sensitivity(Y, lam)
+        moved = last_bits(self.s[:1] if rows is None else rows)
+        return last_bits(Y if labels is None else labels) * per_label + (
+            moved * per_feature
+        )
+
+    def sensitivity(self, Y: Array, lam: float = 0.0) -> tuple[float, float]:
+        """Most by which changes of the features, and of the labels, of norm 1 move the
+        model that they train, to first order.
+
+        With ``alpha = (A A^T + lam I)^-1 Y`` and R the part of Y that no model
+        explains, changes E of A and F of Y move W by up to ``||F|| gain + ||E|| (gain
+        ||W|| + ||alpha|| + ||R|| / (s^2 + lam))``: s the smallest singular value, 0 at
+        ``lam > 0`` where the rows leave a direction out. Where they leave none, alpha
+        counts like R, as ``lam alpha``. What was cut stays out. Book: thm-stability.
+        """
         p = self.Vh.shape[1]
         UtY, gain = self.U.mT @ Y, self.gain(lam)
         W = UtY / self.damped(lam)[:, None]
@@ -261,9 +271,7 @@ class ThinSVD(NamedTuple):
         inside = norm(W / self.s[:, None])
         if self.rank == p:
             inside = lam * inside / least / least
-        per_feature = gain * norm(W) + inside + R / least / least
-        moved = last_bits(self.s[:1] if rows is None else rows)
-        return last_bits(Y if labels is None else labels) * gain + moved * per_feature
+        return gain * norm(W) + inside + R / least / least, gain
 
     @property
     def near_cutoff(self) -> bool:

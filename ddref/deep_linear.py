@@ -422,11 +422,9 @@ def _points_for_labels(Y_S, lam_S, model, reached):
     D = D + s_max * complement(P)[:, :spare] @ complement(taken)[:, :spare].mT
     svd = thin_svd(D, model.cut)
     F = (svd.Vh.mT * larger_root(svd.s, lam_S)) @ svd.U.mT
-    if reached.beta:
-        allowed = explained(D, svd.condition)
-        wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
-        if wrong > allowed:
-            raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
+    wrong = relative(F[:, q:] - reached.beta, 0 * F[:, q:] + reached.beta)
+    if wrong > explained(D, svd.condition):  # no column: no constant
+        raise ValueError(_why_not(wrong, Y_S, taken, model, reached.beta))
     return F[:, :q] / reached.s
 
 

@@ -10,6 +10,7 @@ they solve a linear system; the SVD and the eigendecomposition (`regularized_pin
 distinct: at ties PyTorch returns NaN gradients.
 """
 
+import math
 import warnings
 from collections.abc import Iterable
 
@@ -345,7 +346,7 @@ def _least_norm(K: Array, Y: Array, lam: float) -> Array:
             f"{below:.2g}; use a larger lam for a solution that does not depend on it",
             stacklevel=3,
         )
-    gain = xp.where(w > cut, 1 / xp.where(w > cut, w + lam, 1.0), 0.0)
+    gain = 1 / xp.where(w > cut, w + lam, math.inf)
     return V @ (gain[:, None] * (V.mT @ Y))
 
 

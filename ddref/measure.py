@@ -326,3 +326,61 @@ def verify(
         uncertain=uncertain,
         distance=distance,
     )
+
+
+class Sensitivity(NamedTuple):
+    """How far a model moves, relative to its norm, for changes of the set it is trained
+    on that are 1 in Frobenius norm.
+    """
+
+    features: float  # per change of Phi_S
+    labels: float  # per change of Y_S
+
+
+def sensitivity(Phi_S: Array, Y_S: Array, lam_S: float) -> Sensitivity:
+    """What a change of a set, as by storing it in a short format, does to its model.
+
+    Changes E of the features and F of the labels move the model W that the set trains
+    by at most ``(features ||E|| + labels ||F||) ||W||``, in Frobenius norms and to
+    first order in the changes.
+
+    Parameters
+    ----------
+    Phi_S : array (m, p)
+        Features of the distilled points.
+    Y_S : array (m, k)
+        Their labels.
+    lam_S : float
+        Regularisation of the training on the set.
+
+    Returns
+    -------
+    Sensitivity
+        `features`, `labels`. Both infinite at ``lam_S = 0`` for features that have not
+        full rank (any change may then add a direction), and for a model of zeros.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For mismatched shapes or unusable arrays.
+
+    Notes
+    -----
+    Book: thm-stability. `features` is mostly ``||alpha|| / ||W||``, the coefficients of
+    ``W = Phi_S^T alpha``: how much the model leans on small singular values.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sensitivity(np.array([[0.5, 0.0]]), np.array([[1.0]]), 0.0)  # W = (2, 0)
+    Sensitivity(features=4.0, labels=1.0)
+    """
+    check_arrays(Phi_S=Phi_S, Y_S=Y_S)
+    check_shapes(Phi_S=(Phi_S, "mp"), Y_S=(Y_S, "mk"))
+    lam_S = check_lam(lam_S, "lam_S")
+    svd = thin_svd(Phi_S)
+    W_S = norm(svd.solve(Y_S, lam_S)) if svd.rank else 0.0
+    if W_S == 0 or (lam_S == 0 and svd.rank < min(Phi_S.shape)):
+        return Sensitivity(math.inf, math.inf)
+    features, labels = svd.sensitivity(Y_S, lam_S)
+    return Sensitivity(features / W_S, labels / W_S)

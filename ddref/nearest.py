@@ -8,7 +8,7 @@ features; in pixels only where the feature map is the identity.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from array_api_compat import array_namespace, device
 
@@ -221,12 +221,14 @@ def nearest_pseudoinverse(
     W: Array,
     Y_S: Array,
     lam_S: float = 0.0,
+    *,
+    signs: Sequence[int] | None = None,
 ) -> Array:
     """Features whose regularised *pseudo-inverse* is nearest to that of `Phi_0`.
 
     The published choice, for comparison: ``D = W Y_S^+ + Z (I - Y_S Y_S^+)`` with ``Z =
     (Phi_0)_{lam_S}^+`` is the matrix nearest to Z with ``D Y_S = W``; the features are
-    those whose regularised pseudo-inverse is D, on the larger root.
+    those whose regularised pseudo-inverse is D.
 
     Parameters
     ----------
@@ -239,6 +241,10 @@ def nearest_pseudoinverse(
     lam_S : float
         Regularisation that will be used to train on the distilled set, at most ``1 / (4
         ||D||_2^2)``.
+    signs : sequence of +1 and -1, optional
+        The root for each non-zero singular value of D, as in `distill.features`;
+        default all +1. Singular values of `Phi_0` up to ``sqrt(lam_S)`` lie on the
+        smaller root: with all of them there, all -1 comes much nearer.
 
     Returns
     -------
@@ -255,8 +261,8 @@ def nearest_pseudoinverse(
     Notes
     -----
     Book: cor-nearest-pseudoinverse. Source: Chen, Huang and Weng (2024), Cor. 4.1.1 and
-    Algorithm 1. Nearest pseudo-inverses are not nearest features: inverting weighs the
-    small singular values of `Phi_0` most.
+    Algorithm 1. Nearest pseudo-inverses are not nearest features: at a small `lam_S`
+    inverting weighs the small singular values of `Phi_0` most.
 
     Examples
     --------
@@ -269,7 +275,7 @@ def nearest_pseudoinverse(
     check_shapes(Phi_0=(Phi_0, "mp"), W=(W, "pk"), Y_S=(Y_S, "mk"))
     lam_S = check_lam(lam_S, "lam_S")
     Z = thin_svd(Phi_0).pinv(lam_S)  # of what is rounding the larger root is huge
-    Phi_S = features(W, Y_S, lam_S, Z=Z)
+    Phi_S = features(W, Y_S, lam_S, Z=Z, signs=signs)
     _check_trained(Phi_S, Y_S, lam_S, W)
     return Phi_S
 
@@ -285,8 +291,6 @@ def outside(A: Array, Q: Array) -> tuple[Array, Array, Array]:
     """
     xp = array_namespace(A)
     (m, p), r = A.shape, Q.shape[1]
-    if r == p:
-        return A[:, :0], A[0, :0], Q[:, :0]
     # E is orthonormal whatever the rank of the rest. Projecting the rows themselves
     # would leave eps ||A|| of Q in them, and their singular vectors in its span.
     E = complement(Q, of=A.mT if m < p - r else None)

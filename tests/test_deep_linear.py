@@ -887,3 +887,20 @@ def test_layers_may_be_pairs_or_tuples_of_matrices(rng):
             assert np.array_equal(T, A) and np.array_equal(b, c[None, :])
     T, b = deep_linear.product((A[:, :2], A[:, :2], A))  # three matrices are no pair
     assert b is None and error(T, A[:, :2] @ A[:, :2] @ A) < 1e-14
+
+
+def test_points_to_spare_are_independent_where_the_constant_is_an_output_too():
+    """W is the constant and the first feature; five points span the three features."""
+    T, b, W = np.eye(3)[:2], np.array([[0.0, 0.0, 1.0]]), np.array([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    Y_S = np.array([[1.0, 0.3], [2.0, -1.0], [0.0, 0.5], [1.0, 2.0], [1.0, -0.4]])  # the first column adds up to 5
+    found = deep_linear.points(W, T, b, Y_S=Y_S)
+    assert_exact(found, W, T, b)
+    assert np.linalg.matrix_rank(features(found.X_S, T, b), tol=1e-6) == 3
+
+
+def test_sets_that_retraining_cannot_confirm_are_refused_with_their_error():
+    T = np.diag([1.0, 1e-10])
+    with pytest.raises(ValueError, match=r"the inputs found, retrained, miss W by .*T is too ill conditioned"):
+        deep_linear.points(np.ones((2, 1)), T, near=np.ones((2, 2)))
+    with pytest.raises(ValueError, match="m = 3, but 2 rows are given; leave out m"):
+        deep_linear.points(np.ones((2, 1)), np.eye(2), near=np.eye(2), m=3)

@@ -467,3 +467,41 @@ def test_float32_rows_are_summed_in_chunks_of_any_size(rng, chunk):
     assert G.dtype == B.dtype == np.float64
     assert error(G, Phi.T.astype(float) @ Phi) < 1e-15 and error(B, Phi.T.astype(float) @ Y) < 1e-15
     assert krr.gram(Phi, chunk=chunk)[1] is None is krr.gram(Phi.astype(float))[1]
+
+
+def test_an_svd_is_affordable_up_to_a_million_entries(monkeypatch):
+    monkeypatch.setattr(krr, "_from_data", lambda Phi, Y, lam, rtol: "by SVD")
+    monkeypatch.setattr(krr, "_primal", lambda Phi, Y, lam: np.zeros((1, 1)))
+    for n, way in ((1024, "by SVD"), (1025, "by a linear system")):
+        found = krr.fit(np.zeros((n, 1024)), np.zeros((n, 1)), 1.0)
+        assert (found if isinstance(found, str) else "by a linear system") == way
+
+
+def test_kernel_matrices_that_cannot_be_used_are_refused_by_name():
+    with pytest.raises(ValueError, match="K contains NaN or Inf"):
+        krr.fit_dual(np.full((1, 1), np.nan), np.ones((1, 1)), 1.0)
+    with pytest.raises(TypeError, match="Y has dtype int64"):
+        krr.fit_dual(np.eye(1), np.ones((1, 1), dtype=int), 1.0)
+    with pytest.raises(ValueError, match=r"K \(n, n\), Y \(n, k\) do not fit"):
+        krr.fit_dual(np.eye(2), np.ones((3, 1)), 1.0)
+
+
+def test_at_a_threshold_itself_the_safer_way_is_taken(monkeypatch):
+    """Of columns 2^26 times as large, and of lam that is the rounding of a Gram matrix to the last bit."""
+    called = watched(monkeypatch, "_from_scaled_columns", "solve_definite")
+    krr.fit(np.diag([2.0**26, 1.0]), np.ones((2, 1)), 1e-40)
+    assert called == ["_from_scaled_columns"]
+    Phi, Y = np.array([[1.0, 0.5], [0.0, 2.0]]), np.ones((2, 1))
+    for way, G in ((krr._primal, Phi.T @ Phi), (krr._dual, Phi @ Phi.T)):
+        lam = krr.eigenvalue_rounding(G)
+        for factor, solved in ((1.0, False), (1 + 1e-9, True)):
+            called.clear()
+            way(Phi, Y, lam * factor)
+            assert bool(called) is solved
+
+
+def test_the_gap_of_a_kernel_matrix_is_told_to_the_caller_with_its_ends():
+    """Three eigenvalues: the cutoff, 3 eps, counts as zero itself."""
+    with pytest.warns(UserWarning, match="without a gap from 6.9e-16 to 6.7e-16; use a larger lam") as said:
+        krr.fit_dual(np.diag([3 * EPS, 3.1 * EPS, 1.0]), np.ones((3, 1)), 0.0)
+    assert said[0].filename == __file__

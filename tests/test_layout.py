@@ -27,7 +27,7 @@ REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 FLOORS = (
     {"arrays", "npz", "copying"},
     {"measure"},  # the one rule by which a set is exact
-    {"distill", "nearest", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "spectrum"}
+    {"distill", "nearest", "box", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "spectrum"}
     | {"maps", "nonsurjective", "datasets", "tables", "kip"},
     {"krr", "deep_linear", "statistics", "privacy"},
     {"recipe", "files"},
@@ -36,7 +36,7 @@ FLOORS = (
     {"__init__", "__main__"},
     {"conv", "distributed", "fourier"},  # they only say where their functions went
 )
-SIDEWAYS = {("nearest", "distill"), ("intercept", "distill")}
+SIDEWAYS = {("nearest", "distill"), ("box", "nearest"), ("intercept", "distill")}
 COMPOSING = {"recipe", "files", "estimator", "command"}  # may import a file whole: `krr.fit` beside `intercept.fit`
 ALGEBRA = sorted((FLOORS[0] | FLOORS[1] | FLOORS[2] | FLOORS[3] | {"recipe"}) - {"kip", "privacy"})  # no PyTorch, no scikit-learn
 

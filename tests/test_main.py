@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn import datasets as toys
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 
 from ddref import __version__, files
 from ddref.command import commands, main
@@ -615,6 +615,29 @@ def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning
             colours = {tuple(stop) for stop in STOPS[::2].tolist()}
             there = set(map(tuple, np.array(image).reshape(-1, 3).tolist()))
             assert colours <= there or (value == 5e-324 and shape == (1, 3, 4))  # a fourth of it is 0
+
+
+def test_info_says_how_far_changes_of_the_set_move_its_model(tmp_path, capsys):
+    """Retrained on changed features, with an intercept and without: never farther, and within a factor of 30."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)), rng.integers(0, 3, 40)
+    for extra in ([], ["--no-intercept"]):
+        np.savez(tmp_path / "data.npz", X=X, y=y)
+        main([str(a) for a in ("distill", tmp_path / "data.npz", "--points", 6, *extra, "--out", tmp_path / f"{len(extra)}.npz")])
+        capsys.readouterr()
+        main(["info", str(tmp_path / f"{len(extra)}.npz")])
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("changes"))
+        said = float(re.search(r"by up to (\S+) of its norm", line)[1])
+        saved = files.load(tmp_path / f"{len(extra)}.npz")
+        Phi_S, W = files.features(saved, saved.X_S), files.model(saved).W
+        moved = []
+        for _ in range(30):
+            E = rng.normal(size=Phi_S.shape)
+            E *= 1e-6 * np.linalg.norm(Phi_S - saved.fit_intercept * Phi_S.mean(0)) / np.linalg.norm(E)
+            fit = Ridge(saved.lam_S, fit_intercept=saved.fit_intercept, solver="svd") if saved.lam_S else None
+            fit = fit or LinearRegression(fit_intercept=saved.fit_intercept)
+            moved.append(np.linalg.norm(fit.fit(Phi_S + E, saved.Y_S).coef_.T - W) / np.linalg.norm(W))
+        assert max(moved) <= 1.1 * said <= 30 * max(moved)
 
 
 def test_info_tells_versions_and_headers(distilled, capsys):

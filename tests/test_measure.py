@@ -272,3 +272,40 @@ def test_what_is_uncertain_is_relative_to_the_model():
         assert found.uncertain is None if size > 1 else found.uncertain == pytest.approx(lost, rel=1e-12, abs=0)
     nothing = measure.verify(np.ones((1, 2)), np.zeros((1, 1)), 0.0, np.zeros((2, 1)))
     assert nothing.exact and nothing.relative_error == 0.0
+
+
+@pytest.mark.parametrize("lam_S", [0.0, 1e-3, 0.5])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 7), (11, 7)])
+def test_no_small_change_moves_the_model_more_than_its_sensitivity_says(rng, shape, lam_S):
+    """Random changes stay below; the worst change of the labels is met, and one of the features within a factor of 5."""
+    m, p = shape
+    Phi_S, Y_S = conditioned(rng, m, p, 20), rng.normal(size=(m, 2))
+    W = refit(Phi_S, Y_S, lam_S)[0]
+    found, size = measure.sensitivity(Phi_S, Y_S, lam_S), np.linalg.norm(W)
+    U, s, Vh = np.linalg.svd(Phi_S, full_matrices=False)
+    largest = np.zeros(2)
+    worst = np.argmax(s / (s**2 + lam_S))
+    directions = [
+        np.outer(U[:, worst], Vh[worst]),
+        np.outer(Y_S @ W.T @ Vh[worst], Vh[worst]),
+    ]
+    for E in [rng.normal(size=shape) for _ in range(50)] + directions:
+        E = 1e-7 * E / np.linalg.norm(E)
+        F = 1e-7 * np.outer(U[:, worst], rng.normal(size=2))
+        for i, (dE, dF) in enumerate(((E, 0 * F), (0 * E, F))):
+            change = np.linalg.norm(dE if i == 0 else dF)
+            moved = np.linalg.norm(refit(Phi_S + dE, Y_S + dF, lam_S)[0] - W) / size / change
+            assert moved <= found[i] * (1 + 1e-4)
+            largest[i] = max(largest[i], moved / found[i])
+    assert largest[1] > 0.999 and largest[0] > 0.2
+
+
+def test_sensitivity_by_hand_and_where_it_is_infinite(nx):
+    ten = measure.sensitivity(nx.asarray([[0.1, 0.0]]), nx.asarray([[1.0]]), 0.0)  # W = 10
+    assert ten.labels == pytest.approx(1.0, rel=1e-6) and ten.features == pytest.approx(20.0, rel=1e-6)
+    orthonormal = measure.sensitivity(nx.asarray(np.eye(3)), nx.asarray(np.ones((3, 2))), 0.0)
+    assert orthonormal.features == pytest.approx(1.0, rel=1e-6)  # square: alpha moves nothing
+    lost = nx.asarray([[1.0, 0.0], [1.0, 0.0]]), nx.asarray([[1.0], [1.0]])
+    assert measure.sensitivity(*lost, 0.0) == (np.inf, np.inf)
+    assert max(measure.sensitivity(*lost, 0.1)) < 30
+    assert measure.sensitivity(nx.asarray(np.eye(2)), nx.asarray(np.zeros((2, 1))), 0.0) == (np.inf, np.inf)

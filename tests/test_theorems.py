@@ -9,7 +9,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from exactly import equal, eye, fractions, integers, pinv, rank, reduced, spans, train
+from exactly import (
+    equal,
+    eye,
+    fractions,
+    integers,
+    inverse,
+    pinv,
+    rank,
+    reduced,
+    spans,
+    train,
+)
 
 from conftest import conditioned, error, refit
 from ddref import (
@@ -323,6 +334,101 @@ def test_a_change_of_basis_keeps_the_model_where_the_labels_are_predictions_and_
     for lam_S in (0.0, 0.4):
         before, after = refit(Phi_S, Y_S, lam_S)[0], refit(orthogonal @ Phi_S, orthogonal @ Y_S, lam_S)[0]
         assert error(after, before) < tolerance(100, "float64")
+
+
+# -- chapters 3 and 4 in rational arithmetic: equality, no tolerance
+
+
+def exact_case(rng, m, p, k, lam):
+    """Features, labels and the model they train, all of fractions; for m > p with labels that no model explains."""
+    Phi, Y = integers(rng, m, p), integers(rng, m, k)
+    while rank(Phi) < min(m, p):
+        Phi = integers(rng, m, p)
+    return Phi, Y, train(Phi, Y, lam)
+
+
+@pytest.mark.parametrize("lam", [0, Fraction(1, 3), 2])
+@pytest.mark.parametrize("m", [2, 3, 5])
+def test_exactness_is_the_normal_equations_and_a_span_to_the_last_digit(rng, m, lam):
+    """lem-normal, thm-characterisation: both directions, with and without the hypothesis."""
+    Phi, Y, W = exact_case(rng, m, 3, 2, lam)
+    P = Phi @ pinv(Phi)
+    assert equal(Phi.T @ (Y - Phi @ W), Fraction(lam) * W) and spans(Phi, W)  # exact, so both hold
+    assert equal(P @ Y, (Phi + Fraction(lam) * pinv(Phi).T) @ W)
+    other = (Phi + Fraction(lam) * pinv(Phi).T) @ W + (eye(m) - P) @ integers(rng, m, 2)
+    assert equal(train(Phi, other, lam), W)
+    wrong = other + Phi @ integers(rng, 3, 2, largest=1) + Phi[:, :1] @ fractions([[1, 7]])
+    assert not equal(train(Phi, wrong, lam), W)
+    if m < 3:  # a model outside the span: no labels
+        outside = W + (eye(3) - pinv(Phi) @ Phi) @ fractions([[1, 2], [3, 5], [2, 7]])
+        assert not spans(Phi, outside)
+        assert not equal(train(Phi, (Phi + Fraction(lam) * pinv(Phi).T) @ outside, lam), outside)
+
+
+@pytest.mark.parametrize("lam", [0, Fraction(1, 2)])
+def test_projections_that_keep_the_model_keep_exactness_to_the_last_digit(rng, lam):
+    Phi, Y, W = exact_case(rng, 3, 5, 2, lam)
+    basis = np.hstack([W, integers(rng, 5, 1)])
+    for columns in (basis, basis[:, 1:]):
+        Pi = columns @ pinv(columns)
+        assert equal(train(Phi @ Pi, Y, lam), W) == equal(Pi @ W, W)
+
+
+@pytest.mark.parametrize("lam", [0, Fraction(1, 3)])
+def test_the_changes_of_basis_are_those_of_the_condition_at_every_lam(rng, lam):
+    """prop-gauge with a tall M that is not orthogonal: R in the kernel of Phi^T (M^T M - I), or not."""
+    Phi, M = integers(rng, 6, 3), integers(rng, 7, 6)
+    S = M.T @ M - eye(6)
+    both = np.vstack([Phi.T @ S, Phi.T]) if lam == 0 else Phi.T @ S
+    free = eye(6) - pinv(both) @ both
+    R = free @ integers(rng, 6, 2)
+    W = Phi.T @ R / lam if lam else integers(rng, 3, 2)
+    Y = Phi @ W + R
+    assert rank(Phi) == 3 and rank(M @ Phi) == 3
+    assert lam == 0 or not equal(R, 0 * R)  # with six points and one condition there is room for R
+    assert equal(train(Phi, Y, lam), W) and equal(train(M @ Phi, M @ Y, lam), W)
+    R = (eye(6) - pinv(Phi.T) @ Phi.T) @ integers(rng, 6, 2) + (pinv(Phi).T @ (lam * W) if lam else 0 * R)
+    Y = Phi @ W + R  # exact as well, but Phi^T S R is not zero
+    assert equal(train(Phi, Y, lam), W) and not equal(train(M @ Phi, M @ Y, lam), W)
+
+
+@pytest.mark.parametrize("lam", [0, Fraction(1, 5)])
+@pytest.mark.parametrize("m", [2, 3, 5])
+def test_the_stability_identity_holds_for_every_change_however_large(rng, m, lam):
+    """thm-stability: not to first order, but equal."""
+    Phi, Y, W = exact_case(rng, m, 3, 2, lam)
+    if lam == 0:
+        Y = Phi @ W
+    alpha = (Y - Phi @ W) / lam if lam else pinv(Phi).T @ W
+    E, F = integers(rng, m, 3, largest=2), integers(rng, m, 2)
+    moved = train(Phi + E, Y + F, lam) - W
+    if lam:
+        G = (Phi + E).T @ (Phi + E)
+        first = lam * inverse(G + lam * eye(3)) @ E.T @ alpha
+    else:
+        first = (eye(3) - pinv(Phi + E) @ (Phi + E)) @ E.T @ alpha
+    assert equal(moved, first - train(Phi + E, E @ W - F, lam))
+    labels = (Phi + E + lam * pinv(Phi + E).T) @ W  # computed from the changed points
+    again = train(Phi + E, labels, lam) - W
+    assert equal(again, -(eye(3) - pinv(Phi + E) @ (Phi + E)) @ W)
+    assert equal(again, (eye(3) - pinv(Phi + E) @ (Phi + E)) @ E.T @ alpha)
+    assert rank(Phi + E) < 3 or equal(again, 0 * again)  # full column rank: nothing lost
+
+
+def test_the_published_choice_tends_to_the_nearest_for_its_coefficients(rng):
+    """prop-published-limit: on the smaller root, as lam_S grows; and those are not the best coefficients."""
+    W, Phi_0 = rng.normal(size=(9, 3)), rng.normal(size=(6, 9))
+    alpha = np.linalg.pinv(Phi_0).T @ W
+    limit = Phi_0 + np.linalg.pinv(alpha).T @ (W - Phi_0.T @ alpha).T
+    assert error(limit.T @ alpha, W) < 1e-13
+    away = []
+    for lam_S in (1e4, 1e6, 1e8):
+        Y_S = labels_only.least_squares(Phi_0, W, lam_S).Y_S
+        Phi_S = nearest.nearest_pseudoinverse(Phi_0, W, Y_S, lam_S, signs=[-1] * 6)
+        assert error(refit(Phi_S, Y_S, lam_S)[0], W) < tolerance(100, "float64")
+        away.append(error(Phi_S, limit))
+    assert away[0] > 50 * away[1] > 2500 * away[2] > 0
+    assert np.linalg.norm(limit - Phi_0) > nearest.nearest_lower_bound(Phi_0, W) * 1.01
 
 
 # -- chapter 5: fewer points, intercepts, every lambda

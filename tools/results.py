@@ -20,6 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from ddref import (
+    box,
     datasets,
     distill,
     frontier,
@@ -85,7 +86,9 @@ def realistic(name, root):
     """Exact sets near real images, identity features, lam = 1e3, first images of each class in file order.
 
     Distances are relative to the real images. `published` is Cor. 4.1.1, with the model's predictions or one-hot
-    rows as labels; `given` fits one-hot labels exactly. Each is trained with lam_S = 0 by an SVD; `retrained` holds the
+    rows as labels, at lam_S = 0; `published_large_lam` at lam_S = 1e6 on the smaller root, with the labels of the real
+    images. `box` stays between black and white. `given` fits one-hot labels exactly. Where nothing else is said training
+    is with lam_S = 0 by an SVD; `retrained` holds the
     errors of the nearest set for more lam_S, the dual system solved where lam_S > 0, which squares the condition; `_5e4`
     are the same figures for the limit 5e4 of the condition number in place of the default.
     """
@@ -94,15 +97,15 @@ def realistic(name, root):
     W = krr.fit(X, datasets.one_hot(data.y_train), LAM)
     G, _ = krr.gram(X)
 
-    def judge(choose, Y_S, Phi_0):
+    def judge(choose, Y_S, Phi_0, lam_S=0.0):
         try:
             Phi_S = choose(Phi_0, W, *(() if Y_S is None else (Y_S,)))
         except ValueError as error:
             return {"refused": str(error)}
         Y_S = distill.labels(Phi_S, W) if Y_S is None else Y_S
-        certificate = measure.verify(Phi_S, Y_S, 0.0, W, Phi_0=Phi_0)
+        certificate = measure.verify(Phi_S, Y_S, lam_S, W, Phi_0=Phi_0)
         found = {field: value for field, value in certificate._asdict().items() if value is not None}
-        return {**found, "accuracy": measure.accuracy(X_test @ krr.fit(Phi_S, Y_S, 0.0), data.y_test)}
+        return {**found, "accuracy": measure.accuracy(X_test @ krr.fit(Phi_S, Y_S, lam_S), data.y_test)}
 
     def retrained(Phi_S):
         errors = {}
@@ -114,6 +117,13 @@ def realistic(name, root):
 
     def smaller_limit(Phi_0, W):
         return nearest.nearest(Phi_0, W, max_condition=5e4)
+
+    def within(Phi_0, W):
+        return box.nearest(Phi_0, W, X.min(), X.max())
+
+    def large_lam(Phi_0, W, Y_S):
+        signs = [-1] * np.linalg.matrix_rank(Phi_0)
+        return nearest.nearest_pseudoinverse(Phi_0, W, Y_S, 1e6, signs=signs)
 
     table = []
     for per_class in (2, 5, 10, 20, 35, 50, 55, 75, 100):
@@ -128,6 +138,8 @@ def realistic(name, root):
             "retrained": retrained(nearest.nearest(Phi_0, W)),
             "nearest_5e4": judge(smaller_limit, None, Phi_0),
             "retrained_5e4": retrained(smaller_limit(Phi_0, W)),
+            "box": judge(within, None, Phi_0),
+            "published_large_lam": judge(large_lam, labels_only.least_squares(Phi_0, W, 1e6).Y_S, Phi_0, 1e6),
             "published_predictions": judge(nearest.nearest_pseudoinverse, Phi_0 @ W, Phi_0),
             "published_one_hot": judge(nearest.nearest_pseudoinverse, one_hot, Phi_0),
             "given_one_hot": judge(nearest.nearest_given_labels, one_hot, Phi_0),
@@ -137,7 +149,11 @@ def realistic(name, root):
 
 
 def storage(X, X_test, data, W):
-    """Each kind of set stored in 16 or 8 bits, then trained on; labels as they were, or from what is stored."""
+    """Each kind of set stored in 16 or 8 bits, then trained on; labels as they were, or from what is stored.
+
+    By thm-stability the error with labels from what is stored is that of (I - P) E^T alpha: `bound` is ||E|| ||alpha||,
+    `expected` its size for a random E of that norm, both relative to ||W||.
+    """
 
     def eight_bits(A):  # one linear scale for the whole array, as an image file has
         low, high = A.min(), A.max()
@@ -163,10 +179,17 @@ def storage(X, X_test, data, W):
             for stored, store in formats.items():
                 kept = store(Phi_S)
                 again = labels_only.least_squares(kept, W, lam_S).Y_S
+                alpha = np.linalg.pinv(Phi_S).T @ W
+                rank, (m, p) = np.linalg.matrix_rank(kept), kept.shape
+                change = float(np.linalg.norm(kept - Phi_S) / np.linalg.norm(W)) * (rank < p)
+                bound = change * float(np.linalg.norm(alpha, 2))
+                expected = change * float(np.linalg.norm(alpha)) * ((p - rank) / (m * p)) ** 0.5
+                predictions = {"bound": bound, "expected": expected}
                 for labels, Y in (("as they were", Y_S), ("computed again", again)):
                     W_S = krr.fit(kept, Y, lam_S)
                     rows.append({"set": kind, "points": len(Phi_S), "moved": moved, "lam_S": lam_S, "stored": stored,
-                                 "labels": labels, "relative_error": measure.relative_error(W_S, W),
+                                 "labels": labels, **(predictions if Y is again else {}),
+                                 "relative_error": measure.relative_error(W_S, W),
                                  "accuracy": measure.accuracy(X_test @ W_S, data.y_test)})  # fmt: skip
     return rows
 

@@ -51,6 +51,7 @@ from .report import (
     errors,
     predicted,
     scored,
+    sensitivity,
     shortened,
     summary,
 )
@@ -321,6 +322,7 @@ def _info(options: argparse.Namespace) -> int:
             return DONE
         saved = files.load(options.file)
         print(summary(saved))
+        print(f"{'changes':23}{sensitivity(saved)}")
         print(f"\nto train on it:\n{files.how_to(saved, options.file)}\n")
         print(json.dumps({"certificate": saved.certificate}, indent=1))
         return DONE

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import files, measure
+from ..intercept import contrasts
 from ..measure import Certificate
 from ..npz import shortened as one_line
 from ..statistics.rows import FileRows
@@ -117,6 +118,29 @@ def _certified(certificate: dict[str, Any]) -> dict[str, str]:
     if changed is not None and samples is not None:
         lines["decisions changed"] = f"{changed} of {samples:,} training samples"
     return lines
+
+
+def sensitivity(saved: files.Saved) -> str:
+    """How far the model moves when features or labels of the set are changed."""
+    if saved.fit_intercept and len(saved.Y_S) == 1:
+        return "the model is a constant, whatever the features"
+    with np.errstate(all="ignore"):
+        Phi_S = files.features(saved, saved.X_S)
+        Y_S = saved.Y_S.astype(np.float64)
+        if saved.fit_intercept:
+            Phi_S, Y_S = contrasts(Phi_S), contrasts(Y_S)
+        found = measure.sensitivity(Phi_S, Y_S, saved.lam_S)
+        most = [
+            1e-6 * float(per_unit * np.linalg.norm(of))
+            for per_unit, of in zip(found, (Phi_S, Y_S), strict=True)
+        ]
+    if not np.isfinite(most).all():
+        return "a change, however small, may give another model: keep all digits"
+    features, labels = most
+    return (
+        f"1e-6 of the features moves the model by up to {features:.1g} of its norm, "
+        f"of the labels by up to {labels:.1g}"
+    )
 
 
 def errors(certificate: Certificate) -> str:
