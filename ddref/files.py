@@ -536,7 +536,7 @@ def _check(saved: Saved) -> None:
     _check_certificate(saved.certificate)
     _check_means(saved, d)
     _check_table(saved.table, d)
-    _check_map(saved, d)
+    _check_stored_map(saved, d)
 
 
 def _check_training(saved: Saved, d: int) -> None:
@@ -688,7 +688,7 @@ def _check_table(table: Any, d: int) -> None:
         raise ValueError(f"the table has {width} columns of numbers, a point {d}")
 
 
-def _check_map(saved: Saved, d: int) -> None:
+def _check_stored_map(saved: Saved, d: int) -> None:
     phi = saved.feature_map
     if phi is None:
         return

@@ -233,3 +233,8 @@ def test_a_margin_below_one_is_kept_from_the_boundary():
     for margin in (1.0, -0.1):
         with pytest.raises(ValueError, match="margin = "):
             fourier.into_cube(Phi, Y, margin=margin)
+
+
+def test_without_a_reference_inputs_are_near_zero_and_not_their_angles():
+    phi = fourier.RandomFourier(np.eye(1), np.array([4.0]))  # of 1.57 and 4.71 the second is nearer to 4
+    assert phi.preimage(np.array([[0.0]]))[0, 0] == pytest.approx(1.5 * math.pi - 4, rel=1e-12)

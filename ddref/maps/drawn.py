@@ -64,7 +64,7 @@ def by_seed(phi: Map, weights_of: Callable[[Map], Any]) -> dict[str, Any] | None
         "maker": phi.drawn.maker,
         "arguments": phi.drawn.arguments,
         "sha256": _digest(weights),
-        "check": _check_numbers(weights),
+        "check": _numbers_of(weights),
     }
 
 
@@ -84,7 +84,7 @@ def drawn_again(
     _, weights = weights_of(phi)
     if _digest(weights) == found["sha256"]:
         return phi
-    seed, numbers = found["arguments"]["seed"], _check_numbers(weights)
+    seed, numbers = found["arguments"]["seed"], _numbers_of(weights)
     allowed = [
         ROUNDED * EPS * (np.linalg.norm(A) + 1e-300) for _, A in sorted(weights.items())
     ]
@@ -156,7 +156,7 @@ def _digest(weights: dict[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def _check_numbers(weights: dict[str, np.ndarray]) -> list[float]:
+def _numbers_of(weights: dict[str, np.ndarray]) -> list[float]:
     """A weighted sum of each array, which other weights change."""
     return [
         float(A.ravel() @ np.cos(np.arange(A.size))) for _, A in sorted(weights.items())

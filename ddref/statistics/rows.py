@@ -128,6 +128,7 @@ class FileRows:
 class Lazy:
     """``function(source)`` (n, columns), of which only the rows asked for are made.
 
+    >>> import numpy as np
     >>> codes = np.array([0, 1, 1])
     >>> Lazy(codes, lambda c: np.eye(2)[c], 2)[1:2, :]
     array([[0., 1.]])
