@@ -20,6 +20,7 @@ CHECKS = {  # statement: the test that fails where it is wrong
     "thm-given-labels": "test_theorems.py::test_given_labels_every_branch_is_exact",
     "thm-nearest": "test_theorems.py::test_nearest_set_attains_the_bound_and_nothing_beats_it",
     "thm-nearest-labels": "test_theorems.py::test_nearest_for_given_labels_fits_them_and_asks_for_its_hypotheses",
+    "prop-box": "test_box.py::test_sets_in_the_box_are_exact_for_every_lam_and_nearer_than_shortened_rows",
     "cor-nearest-pseudoinverse": "test_theorems.py::test_the_published_choice_is_nearest_in_pseudo_inverses",
     "thm-labels-only": "test_theorems.py::test_labels_only_projects_the_model_onto_the_span",
     "prop-gauge": "test_gauge.py::test_at_lam_zero_exactly_the_matrices_of_the_criterion_are_allowed",
