@@ -165,6 +165,15 @@ ANSWERS = {
                 "([[1, 1, 0], [0, 0, 1]], [[2], [3]])",  # B right, G wrong
             ],
         ),
+        "check_best": (
+            "lambda W, H, w, m: frontier.truncate(W * np.sqrt(w), m, H).W / np.sqrt(w)",
+            [
+                "lambda W, H, w, m: frontier.truncate(W, m, H).W",  # weights forgotten
+                "lambda W, H, w, m: frontier.truncate(W * w, m, H).W / w",  # their squares
+                "lambda W, H, w, m: frontier.truncate(W * np.sqrt(w), m).W / np.sqrt(w)",  # H forgotten
+                "lambda W, H, w, m: W",  # of full rank
+            ],
+        ),
     },
     "04_realistic": {
         "check_distance": ("3.0", ["4.0", "5.0"]),  # 4.0 keeps the smaller singular value, 5.0 keeps neither

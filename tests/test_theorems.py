@@ -455,6 +455,33 @@ def test_the_frontier_is_the_best_model_of_its_rank(rng):
             assert objective(other) >= objective(best)
 
 
+def test_new_data_see_an_exact_set_as_the_model_and_fewer_points_at_a_known_cost(rng):
+    """prop-generalisation: 500 weighted atoms are the distribution; W need not be trained on it."""
+    W, chance = rng.normal(size=(6, 4)), rng.dirichlet(np.ones(500))
+    phi, y = rng.normal(size=(500, 6)) * np.logspace(0, -1, 6), rng.normal(size=(500, 4))
+    Sigma = (phi.T * chance) @ phi
+
+    def root(errors):
+        return np.sqrt(chance @ np.sum(errors**2, axis=1))
+
+    def trained(m, M):
+        Phi_S = gauge.orthonormal(M, m)
+        return refit(Phi_S, distill.labels(Phi_S, M, 0.3), 0.3)[0]
+
+    w, E = np.linalg.eigh(Sigma)
+    s = np.linalg.svd((E * np.sqrt(w)) @ E.T @ W, compute_uv=False)
+    assert root(phi @ trained(4, W) - y) == pytest.approx(root(phi @ W - y), rel=1e-12)
+    for m in (1, 2, 3):
+        W_S, cost = trained(m, frontier.truncate(W, m, Sigma).W), np.sqrt(np.sum(s[m:] ** 2))
+        assert root(phi @ (W_S - W)) == pytest.approx(cost, rel=1e-9)
+        assert root(phi @ W_S - y) <= root(phi @ W - y) + cost
+        assert root(phi @ (trained(m, frontier.truncate(W, m).W) - W)) > 1.001 * cost  # Sigma forgotten
+        for _ in range(50):
+            other = refit(rng.normal(size=(m, 6)), rng.normal(size=(m, 4)), 0.3)[0]
+            near = W_S + 0.1 * rng.normal(size=(6, 6)) @ W_S
+            assert min(root(phi @ (other - W)), root(phi @ (near - W))) >= cost
+
+
 @pytest.mark.parametrize("lam_S", [0.0, 0.7])
 def test_sets_for_a_model_with_an_intercept(rng, lam_S):
     """r + 1 points, by scikit-learn; one point fewer has centred features of too low a rank."""
