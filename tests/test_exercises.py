@@ -24,11 +24,31 @@ ANSWERS = {
             f" [10.0])[0])({DIGITS}, {TARGETS}, {CLASSES})",
             [f"krr.fit({DIGITS}, {TARGETS}, 10.0)"],  # nothing forgotten
         ),
+        "check_samples": (
+            "lambda P, Y, lam: (np.vstack([P, np.sqrt(lam) * np.eye(P.shape[1])]),"
+            " np.vstack([Y, np.zeros((P.shape[1], Y.shape[1]))]))",
+            [
+                "lambda P, Y, lam: (P, Y)",  # nothing added
+                "lambda P, Y, lam: (np.vstack([P, lam * np.eye(P.shape[1])]),"  # no square root
+                " np.vstack([Y, np.zeros((P.shape[1], Y.shape[1]))]))",
+                "lambda P, Y, lam: (np.vstack([P, np.sqrt(lam) * np.eye(P.shape[1])]),"  # targets that count
+                " np.vstack([Y, np.ones((P.shape[1], Y.shape[1]))]))",
+                "lambda P, Y, lam: (np.eye(P.shape[1]), krr.fit(P, Y, lam))",  # the model itself, as samples
+            ],
+        ),
     },
     "02_necessity": {
         "check_count": ("(2, 1)", ["(2, 2)", "(1, 1)"]),
         "check_one_point": ("([1, 2, 2], [10, 20])", ["([1, 2, 2], [9, 18])"]),
         "check_cutoff": ("1e-6", ["1e-10", "0.5"]),
+        "check_pair": (
+            "lambda p, r: (np.eye(p, r), np.eye(p, r) * np.arange(1, r + 1))",
+            [
+                "lambda p, r: (np.eye(p, r), 2 * np.eye(p, r))",  # a multiple
+                "lambda p, r: (np.eye(p, r), np.eye(p)[:, -r:])",  # other columns
+                "lambda p, r: (np.eye(p, r), np.ones((p, r)))",  # of rank one
+            ],
+        ),
     },
     "03_sufficiency": {
         "check_two_points": ("(0.1, 0.3)", ["(0.1, 0.1)", "(0.2, 0.3)", "(0.1,)"]),
@@ -56,6 +76,14 @@ ANSWERS = {
             [
                 "lambda W: np.linalg.qr(W)[0].T",
                 "lambda W: np.vstack([abs(np.linalg.qr(W)[0].T), np.ones((1, len(W)))])",
+            ],
+        ),
+        "check_preimage": (
+            "lambda A, s, P, V: np.where(P < 0, P / s, P) @ np.linalg.pinv(A) + V - V @ A @ np.linalg.pinv(A)",
+            [
+                "lambda A, s, P, V: np.where(P < 0, P / s, P) @ np.linalg.pinv(A)",  # V forgotten
+                "lambda A, s, P, V: np.where(P < 0, P / s, P) @ np.linalg.pinv(A) + V",  # V moves the features
+                "lambda A, s, P, V: P @ np.linalg.pinv(A) + V - V @ A @ np.linalg.pinv(A)",  # LeakyReLU left
             ],
         ),
     },
@@ -91,6 +119,14 @@ ANSWERS = {
             [
                 "lambda P, W, lam: (P, distill.labels(P, W, lam))",  # outside the cube
                 "lambda P, W, lam: maps.into_cube(P, distill.labels(P, W, lam), lam)[:2]",  # one factor, lam kept
+            ],
+        ),
+        "check_far": (
+            "lambda A, x, R: (lambda u: x + np.ceil(R / np.linalg.norm(u)) * u)(2 * np.pi * np.linalg.inv(A)[:1])",
+            [
+                "lambda A, x, R: x + 2 * np.pi * np.linalg.inv(A)[:1]",  # a period, not far
+                "lambda A, x, R: (lambda u: x + R / np.linalg.norm(u) * u)(np.linalg.inv(A)[:1])",  # no whole number
+                "lambda A, x, R: x + 2 * np.pi * np.ceil(R) * np.eye(1, len(A))",  # a period of x, not of x A
             ],
         ),
     },
