@@ -926,6 +926,7 @@ def test_the_columns_of_the_labels_are_what_the_task_says(tmp_path):
     classes = labels._replace(task="classification", classes=np.array(["wet", "cold"]))
     assert classes.predict(np.eye(3)).tolist() == ["cold", "cold", "cold"]
     for set_, words in ((labels, files.INDICATORS), (targets, files.TARGETS), (classes, files.ONE_HOT)):
+        assert ("has the labels that it predicts above 0.5" in files.how_to(set_)) == (set_ is labels)
         files.save(tmp_path / "set.npz", set_, overwrite=True)
         assert json.loads(str(arrays_of(tmp_path / "set.npz")["header"]))["labels"] == words
     with pytest.raises(TypeError, match="saved must be a Saved, got dict"):
