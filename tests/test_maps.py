@@ -954,10 +954,11 @@ def nested(depth, kind):
 
 @pytest.mark.parametrize("kind", ["Chain", "AffineCoupling"])
 def test_maps_are_restored_twenty_deep_and_no_deeper(kind):
-    from ddref.maps.written import describe, restore
+    from ddref.maps.written import describe, plain, restore, with_arrays
 
     phi = restore(nested(20, kind), "map", {})
-    assert describe(phi, "map", {}) == nested(20, kind)
+    for copy in (phi, plain(phi), with_arrays(phi, np.asarray)):
+        assert describe(copy, "map", {}) == nested(20, kind)
     with pytest.raises(ValueError, match="the feature map is damaged"):
         restore(nested(21, kind), "map", {})
 
