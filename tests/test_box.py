@@ -15,6 +15,7 @@ def within(Phi_S, low, high):
 
 @pytest.mark.parametrize("m", [3, 6, 14])
 def test_sets_in_the_box_are_exact_for_every_lam_and_nearer_than_shortened_rows(nx, rng, m):
+    """prop-box: exact, within, not nearer than the bound."""
     W, Phi_0 = rng.normal(size=(9, 3)), rng.uniform(-1, 1, size=(m, 9))
     bound = nearest.nearest_lower_bound(Phi_0, W)
     given = [nx.asarray(A) for A in (Phi_0, W)]
