@@ -627,8 +627,8 @@ class Shifted(nn.Module):
         return X + 1
 
 
-@pytest.mark.parametrize("off, refused", [(1e-9, False), (1e-7, True)])
-def test_a_map_of_unknown_rounding_agrees_to_half_the_digits(off, refused, monkeypatch):
+@pytest.mark.parametrize("off, stretch, refused", [(1e-9, None, False), (1e-7, None, True), (1e-15, 1.0, False), (1e-12, 1.0, True)])
+def test_a_map_agrees_to_its_rounding_or_where_that_is_not_known_to_half_the_digits(off, stretch, refused, monkeypatch):
     from ddref.maps import Map
 
     class Unknown(Map):
@@ -637,14 +637,49 @@ def test_a_map_of_unknown_rounding_agrees_to_half_the_digits(off, refused, monke
         def forward(self, X):
             return (X + 1) * (1 + off)
 
+        def lipschitz(self):
+            return stretch
+
     monkeypatch.setitem(Map.kinds, "test_conv.Unknown", Unknown)
     if refused:
-        with pytest.raises(ValueError, match="the map differs from the network, by 1e-07 relative"):
+        with pytest.raises(ValueError, match="the map differs from the network, by .*e-(07|08|12|13) relative"):
             from_torch(nn.Sequential(Shifted()), 3)
     else:
-        assert from_torch(nn.Sequential(Shifted()), 3).rounding(ROWS, ROWS) is None
+        assert (from_torch(nn.Sequential(Shifted()), 3).rounding(ROWS, ROWS) is None) == (stretch is None)
+
+
+def test_networks_in_float32_are_compared_in_float32():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU())
+    phi, X = from_torch(network, 4), torch.ones(2, 4)
+    assert phi.dtype == torch.float32 and torch.equal(phi(X), network(X).detach())
 
 
 def test_a_map_that_agrees_to_the_last_bit_needs_no_rounding(monkeypatch):
     monkeypatch.setattr(Chain, "rounding", lambda self, X, Z: torch.zeros(len(X), dtype=X.dtype))
     assert from_torch(nn.Sequential(nn.LeakyReLU()), 3)(ROWS).tolist() == ROWS.tolist()
+
+
+def test_patches_are_judged_by_the_matrix_of_their_kernel():
+    def kernel(low):
+        return Conv2d(torch.diag(torch.tensor([1.0, low], dtype=f64))[:, :, None, None], input_shape=(2, 8, 8))
+
+    phi = kernel(1e-14)  # above 2 eps, below 128 eps
+    assert phi.patch is not None and phi.rank == 128 and phi.is_onto()
+    A = conditioned(np.random.default_rng(0), 2, 2, 1e7)  # overlapping patches are refused from 1e6 on
+    phi = Conv2d(tensor(A.T)[:, :, None, None], input_shape=(2, 1, 1))
+    assert phi.is_onto() and phi.condition() == pytest.approx(np.linalg.cond(A), rel=1e-12)
+    assert error(phi.right(tensor([[1.0, 2.0]])), np.linalg.solve(A.T, [[1.0], [2.0]]).T) < 1e-8
+    assert kernel(1e-17).rank == 64
+
+
+def test_the_rank_of_overlapping_patches_is_cut_at_the_larger_side():
+    weight = torch.zeros(2, 2, 3, 3, dtype=f64)
+    for low, rank in ((16 * 2.0**-52, 4), (64 * 2.0**-52, 8)):  # 32 inputs, 8 outputs
+        weight[0, 0, 1, 1], weight[1, 1, 1, 1] = 1, low
+        assert Conv2d(weight, input_shape=(2, 4, 4), stride=2, padding=1).rank == rank
+
+
+def test_gaussian_kernels_are_not_orthonormal():
+    A = numpy64(small_cnn((4, 2, 2), [16], seed=0, weights="gaussian").steps[0].weight).reshape(16, 16)
+    assert np.abs(A @ A.T - np.eye(16)).max() > 0.3

@@ -926,8 +926,13 @@ def test_the_columns_of_the_labels_are_what_the_task_says(tmp_path):
     classes = labels._replace(task="classification", classes=np.array(["wet", "cold"]))
     assert classes.predict(np.eye(3)).tolist() == ["cold", "cold", "cold"]
     for set_, words in ((labels, files.INDICATORS), (targets, files.TARGETS), (classes, files.ONE_HOT)):
+        assert ("has the labels that it predicts above 0.5" in files.how_to(set_)) == (set_ is labels)
         files.save(tmp_path / "set.npz", set_, overwrite=True)
         assert json.loads(str(arrays_of(tmp_path / "set.npz")["header"]))["labels"] == words
+        assert ("# Their classes: file" in files.how_to(set_)) == (set_ is classes)
+        assert not re.search("import ddref|data frame", files.how_to(set_))
+    assert files.how_to(labels._replace(feature_map=maps.Identity())).startswith("import ddref\nimport numpy as np\n")
+    assert "ddref.load('a.npz').predict(frame)" in files.how_to(labels._replace(table={}), "a.npz")
     with pytest.raises(TypeError, match="saved must be a Saved, got dict"):
         files.save(tmp_path / "other.npz", {})
 
@@ -977,3 +982,14 @@ def test_where_points_came_from_is_told_of_every_point(changes, words, tmp_path)
     else:
         with pytest.raises(ValueError, match=words):
             files.save(tmp_path / "set.npz", saved)
+
+
+def test_tensors_and_what_has_a_checksum_of_its_own_are_taken_as_they_are():
+    torch = pytest.importorskip("torch")
+    X = torch.ones(1, 3, dtype=torch.bfloat16, requires_grad=True)
+    assert files.features(example(), X).tolist() == [[1.0, 1.0, 1.0]]
+
+    class Rows:
+        sha256 = "as it was read"
+
+    assert files._sha256(Rows()) == "as it was read"

@@ -954,10 +954,11 @@ def nested(depth, kind):
 
 @pytest.mark.parametrize("kind", ["Chain", "AffineCoupling"])
 def test_maps_are_restored_twenty_deep_and_no_deeper(kind):
-    from ddref.maps.written import describe, restore
+    from ddref.maps.written import describe, plain, restore, with_arrays
 
     phi = restore(nested(20, kind), "map", {})
-    assert describe(phi, "map", {}) == nested(20, kind)
+    for copy in (phi, plain(phi), with_arrays(phi, np.asarray)):
+        assert describe(copy, "map", {}) == nested(20, kind)
     with pytest.raises(ValueError, match="the feature map is damaged"):
         restore(nested(21, kind), "map", {})
 
@@ -1088,3 +1089,64 @@ def test_batch_normalisation_has_its_weights_and_biases():
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([2.0, 3.0])), layer.bias.copy_(torch.tensor([5.0, 7.0]))
     assert error(maps.Scale.from_torch(layer)(X), layer(X).detach()) < 1e-14
+
+
+def test_gaussian_weights_are_not_orthonormal():
+    A = maps.leaky_relu_network([30, 30], seed=0, weights="gaussian").steps[0].A
+    assert np.abs(A.T @ A - np.eye(30)).max() > 0.3
+
+
+def test_a_flow_is_drawn_network_by_network():
+    rng = np.random.default_rng(3)
+    for part, bound in zip(("log_scale", "shift"), (0.5, 1.0), strict=True):
+        first, second, b = rng.normal(size=(1, 1)), rng.normal(size=(1, 1)), rng.normal(size=1)
+        drawn = getattr(maps.flow(2, 1, seed=3, hidden=1).steps[0], part)
+        assert drawn.steps[0].A == first and drawn.steps[0].b == b and drawn.steps[2].A == bound * np.sign(second)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_an_activation_that_overflows_within_a_chain_is_named():
+    with pytest.raises(ValueError, match=r"step 0 of 2 \(Asinh\): the inputs overflow: Asinh takes 1e.03"):
+        maps.Chain([maps.Asinh(), maps.Linear(np.eye(1))]).preimage(np.array([[1e3]]))
+
+
+def test_a_map_is_stored_by_an_integer_seed_and_drawn_again_within_the_limit():
+    from ddref.maps.drawn import KIND, entries
+    from ddref.maps.written import describe, restore
+
+    arrays = {}
+    found = describe(maps.leaky_relu_network([30, 20], seed=np.int64(1)), "map", arrays, map_arrays=False)
+    assert found["kind"] == KIND and not arrays
+    size = 8 * entries(found)
+    assert restore(found, "map", {}, max_bytes=size).output_dim == 20
+    with pytest.raises(ValueError, match=f"has {size:,} bytes, more than max_bytes = {size - 1:,}; refused"):
+        restore(found, "map", {}, max_bytes=size - 1)
+    used = describe(maps.leaky_relu_network([3, 2], seed=np.random.default_rng(1)), "map", arrays, map_arrays=False)
+    assert used["kind"] == "Chain" and arrays["map/0/A"].shape == (3, 2)
+
+
+def test_a_class_that_was_defined_anew_is_no_longer_stored():
+    from ddref.maps.written import describe
+
+    def defined():
+        class Anew(maps.Identity):
+            kind = "test_maps.Anew"
+
+        return Anew
+
+    old, new = defined()(), defined()()
+    try:
+        assert describe(new, "map", {}) == {"kind": "test_maps.Anew", "d": None}
+        with pytest.raises(TypeError, match="a file holds maps with a `kind`"):
+            describe(old, "map", {})
+    finally:
+        del maps.Map.kinds["test_maps.Anew"]
+
+
+def test_plain_data_hold_lists_and_arrays_without_gradient():
+    torch = pytest.importorskip("torch")
+    from ddref.maps.written import as_numpy, describe
+
+    phi = maps.Conv2d(torch.ones(1, 1, 1, 1), input_shape=(1, 2, 2))
+    assert describe(phi, "map", {})["input_shape"] == [1, 2, 2]
+    assert as_numpy(torch.ones(2, requires_grad=True)).tolist() == [1, 1]

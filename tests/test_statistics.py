@@ -182,7 +182,7 @@ def test_arrays_stay_on_their_device_and_float64_is_asked_for_clearly():
         Statistics(4, 2).update(*(xp.asarray(np.ones((12, j)), dtype=xp.float32, device=no64) for j in (4, 2)))
 
 
-def test_gradients_end_here(rng):
+def test_no_gradient_gets_into_the_sums(rng):
     torch = pytest.importorskip("torch")
     Phi = torch.tensor(rng.normal(size=(6, 3)), requires_grad=True)
     s = Statistics(3, 1).update(Phi, torch.ones(6, 1, dtype=torch.float64))
@@ -1210,3 +1210,44 @@ def test_the_sums_of_a_file_have_eight_kb_to_spare(saved, more, message):
     rewritten(path, G=np.ones(room // 8 + more))
     with pytest.raises(ValueError, match=message):
         Statistics.load(path)
+
+
+def test_a_removal_may_leave_exactly_a_hundred_roundings_below_zero():
+    s = Statistics(1, 1).update(np.ones((1, 1)), np.ones((1, 1)))
+    other = Statistics(1, 1).update(np.array([[1.0]]), np.ones((1, 1)))
+    other._G[0, 0] = 1 + 400 * EPS
+    s._check_removal(other, -400 * EPS, 4.0, 4.0)
+    with pytest.raises(ValueError, match="squares of feature 0 would become -"):
+        s._check_removal(other, 0.0, 3.99, 4.0)
+    with pytest.raises(ValueError, match="Y.*2 would become -"):
+        s._check_removal(other, -400 * EPS, 4.0, 3.99)
+
+
+def test_float32_products_are_added_in_float64():
+    Phi, Y = np.array([[1.0], [2.0**-13]], "float32"), np.ones((2, 1), "float32")
+    one = Statistics(1, 1, products="float32", chunk=1).update(Phi, Y)
+    two = Statistics(1, 1, products="float32").update(Phi[:1], Y[:1]).update(Phi[1:], Y[1:])
+    for s in (one, two):
+        assert s.G.dtype == s.B.dtype == np.float64 and s.G[0, 0] == 1 + 2.0**-26
+
+
+def test_a_file_is_read_into_the_library_that_is_asked_for(saved):
+    xp = pytest.importorskip("array_api_strict")
+    s, path = saved
+    again = Statistics.load(path, like=xp.ones(1))
+    assert type(again.G) is type(xp.ones(1)) and np.array_equal(np.asarray(again.G), s.G)
+    again.update(xp.asarray(np.ones((1, 5))), xp.asarray(np.ones((1, 2))))
+
+
+def test_only_an_indefinite_sum_is_blamed_on_removals():
+    tiny = Statistics(1, 1).update(np.array([[1e-160]]), np.array([[1e-160]]))
+    with pytest.raises(ValueError, match="keep their digits") as refused:
+        tiny.solve(0.0)
+    assert sums_file.NOT_ADDED not in str(refused.value)
+
+
+def test_sparse_tensors_are_refused_with_the_way_out():
+    torch = pytest.importorskip("torch")
+    sparse = torch.eye(3, dtype=torch.float64).to_sparse()
+    with pytest.raises(TypeError, match=r"Phi is sparse_coo: pass its to_dense\(\)"):
+        Statistics(3, 3).update(sparse, sparse)
