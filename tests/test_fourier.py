@@ -133,7 +133,9 @@ def test_scaling_into_the_cube_keeps_the_model(problem, k, lam_S, margin):
     assert np.abs(inside.Phi_S).max() <= limit * (1 + 1e-15) and 0 < inside.c <= 1
     assert inside.c == 1 or abs(np.abs(inside.Phi_S).max() / limit - 1) < 1e-14  # no smaller than needed
     W_S, condition_S = refit(inside.Phi_S, inside.Y_S, inside.lam_S)
-    assert error(W_S, W) < tolerance(max(condition, condition_S), "float64")
+    # labels that hardly any model explains cancel in Phi^T Y, whose rounding counts relative to W
+    cancelled = max(1.0, np.linalg.norm(Y_S) / (np.linalg.norm(Phi_S) * np.linalg.norm(W)))
+    assert error(W_S, W) < tolerance(max(condition, condition_S) * cancelled, "float64")
 
 
 def test_scaling_features_without_labels_and_lam_trains_another_model(rng):
