@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from conftest import conditioned, error, numpy64, refit
+from conftest import EPS, conditioned, error, numpy64, refit, words
 from ddref import deep_linear
 from ddref.measure import tolerance
 
@@ -669,17 +669,6 @@ def test_the_two_hypotheses_of_the_published_theorem_exclude_each_other(rng):
 
 
 # -- thresholds, from both sides of each
-
-EPS = 2.0**-52
-
-
-def words(call):
-    """The warnings of a call; each has to point at this file, where the call is."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        call()
-    assert all(one.filename == __file__ for one in said)
-    return [str(one.message) for one in said]
 
 
 def test_biases_beyond_the_row_space_by_a_hundred_cutoffs_are_a_constant():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64
+from conftest import EPS, conditioned, error, numpy64
 from ddref import maps
 from ddref.measure import tolerance
 
@@ -769,9 +769,6 @@ def test_singular_values_condition_and_stretch_by_hand():
     chain = maps.Chain([maps.Linear(A), maps.LeakyReLU(0.5), maps.Scale(np.array([2.0, 1.0]))])
     assert chain.lipschitz() == pytest.approx(8) and chain.condition() == pytest.approx(4 / 3 * 2 * 2)
     assert maps.Chain([maps.Linear(A), maps.Tanh()]).condition() is None
-
-
-EPS = 2.0**-52
 
 
 class Bare(maps.Map):

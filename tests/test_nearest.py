@@ -1,13 +1,12 @@
 """ddref.nearest: exact sets refitted by an oracle, a bound that an optimiser cannot beat, refusals by name."""
 
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64, refit
+from conftest import EPS, conditioned, error, numpy64, refit, words
 from ddref import distill, nearest
 from ddref.measure import tolerance
 
@@ -766,17 +765,6 @@ def test_rows_are_left_alone_up_to_the_limit_and_raised_beyond():
         assert np.array_equal(found, Phi) is same and np.linalg.cond(found) <= 1e3
         assert found[1, 1] == pytest.approx(small if same else 1.01e-3, rel=1e-9)
 
-
-EPS = 2.0**-52
-
-
-def words(call):
-    """The warnings of a call; each has to point at this file, where the call is."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        call()
-    assert all(one.filename == __file__ for one in said)
-    return [str(one.message) for one in said]
 
 
 def test_the_default_limit_is_a_million_in_float64_and_a_thousand_in_float32():
