@@ -174,6 +174,7 @@ def problems(draw):
     return p, k, m, rank, seed, scale, draw(st.sampled_from([0.0, 0.3, 1.0]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_features_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
@@ -203,6 +204,7 @@ def test_features_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
     assert all(np.array_equal(A, B) for A, B in zip(copies, (W, Y_S, Z), strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_labels_are_exact_or_refused_over_shapes_ranks_and_scales(problem):

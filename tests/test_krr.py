@@ -145,6 +145,7 @@ def planted(draw):
     return U, t, V, rng.normal(size=(rank, k)), lam
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(planted())
 def test_fit_recovers_planted_factors_over_shapes_ranks_and_scales(case):

@@ -73,6 +73,7 @@ def test_linear_takes_the_nearest_preimage_of_least_squares(problem, digits):
         assert np.linalg.norm(phi(X) - Phi) <= tolerance(1, "float64") * size
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.integers(2, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 2**32 - 1), st.integers(1, 8))
 def test_flows_are_undone_and_undo(d, steps, n, seed, hidden):
