@@ -19,8 +19,7 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..arrays import Array
 from ..datasets.pictures import pillow
-from ..maps.devices import check_device, on_device
-from ..maps.written import as_numpy
+from ..maps.devices import as_numpy, check_device, on_device
 from ..npz import shortened as one_line
 from ..npz import whole_file
 from ..statistics.rows import FileRows, Lazy

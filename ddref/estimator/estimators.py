@@ -30,7 +30,7 @@ from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
-from ..maps.devices import check_device
+from ..maps.devices import as_numpy, check_device
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
@@ -59,7 +59,7 @@ from .points import (
 )
 from .sparse import SparseTraining
 from .streaming import StreamedTraining
-from .training import Training, as_numpy, by_validation, trained
+from .training import Training, by_validation, trained
 from .weights import (
     checked_weights,
     column_deviations,

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace, device
 
 from .. import krr
 from ..arrays import Array, number
+from ..maps.devices import as_numpy
 from ..spectrum import (
     Spectrum,
     eigenvalue_rounding,
@@ -333,8 +334,3 @@ def _mean(A: Array, roots: Array | None = None) -> Array:
         away = away if weights is None else weights[part, :] * away
         rest = rest + xp.sum(away, axis=0, keepdims=True)
     return mean + rest / total
-
-
-def as_numpy(A: Any) -> Any:
-    """A tensor as an array of NumPy, without its gradient; all else as it is."""
-    return A.detach().cpu().numpy() if hasattr(A, "detach") else A
