@@ -107,8 +107,7 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
     for names in OPTIONS.values():
         for name in set(names) - set(OPTIONS[kind]):
             value = getattr(options, name, None)
-            unused = value is None or value == [] or (name != "header" and not value)
-            if not unused:
+            if value or (name == "header" and value is not None):
                 meant = " or ".join(k for k, own in OPTIONS.items() if name in own)
                 raise ValueError(
                     f"--{name.replace('_', '-')} is for {meant}, and {options.input} "

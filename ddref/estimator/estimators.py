@@ -860,10 +860,8 @@ class Distiller(BaseEstimator):
             return self._fitted(model, y)
         self.lams_ = self._grid(model)
         if self.select == "validation":
-            self.lam_scores_ = by_validation(
-                *(Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train),
-                self._report,
-            )
+            data = Phi, Y, y, self.lams_, self.fit_intercept, rng, weights
+            self.lam_scores_ = by_validation(*data, train, self._report)
         else:
             self.lam_scores_ = model.scores(self.lams_, self.select)
         if not np.isfinite(self.lam_scores_).any():
