@@ -16,7 +16,7 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..datasets.pictures import pillow
 from ..measure import relative_error
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..tables.encoder import TableEncoder
 from .eight_bits import coefficients, in_bytes, labels_for
 from .readme import readme
@@ -176,14 +176,14 @@ def _write_labels(path, saved, Y_S):
     k, named = Y_S.shape[1], (saved.table or {}).get("target")
     names = [f"target {i}" for i in range(k)] if k > 1 else [named or "target"]
     if saved.class_names is not None:
-        names = [one_line(name) for name in saved.class_names]
+        names = [shortened(name) for name in saved.class_names]
     _write_csv(path, ["point", *names], Y_S)
 
 
 def _write_points(path, saved):
     """A table's points in its columns, a word as one column."""
     names = TableEncoder.from_dict(saved.table).get_feature_names_out()
-    _write_csv(path, ["point", *map(one_line, names)], saved.X_S)
+    _write_csv(path, ["point", *map(shortened, names)], saved.X_S)
 
 
 def _write_csv(path, names, rows):

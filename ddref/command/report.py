@@ -12,10 +12,10 @@ import numpy as np
 from .. import files, measure
 from ..intercept import contrasts
 from ..measure import Certificate
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..statistics.rows import FileRows
 from ..tables.cells import shown as names_shown
-from .inputs import shortened, targets_of
+from .inputs import targets_of
 
 
 def summary(saved: files.Saved) -> str:
@@ -35,7 +35,7 @@ def summary(saved: files.Saved) -> str:
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
     # texts of a file are shown, and do not steer the terminal
-    return "\n".join(f"{name:23}{one_line(text)}" for name, text in lines.items())
+    return "\n".join(f"{name:23}{shortened(text)}" for name, text in lines.items())
 
 
 def _shape(saved: files.Saved) -> str:
@@ -65,7 +65,7 @@ def _table(saved: files.Saved) -> dict[str, str]:
 def _classes(saved: files.Saved) -> str:
     if saved.class_names is None:
         return ""
-    names = shortened(", ".join(saved.class_names))
+    names = shortened(", ".join(saved.class_names), 80)
     what = "labels" if saved.classes is None else "classes"
     return f", {len(saved.class_names)} {what}: {names}"
 

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..npz import load_npz
-from ..npz import shortened as one_line
+from ..npz import load_npz, shortened
 
 MODEL = "W lam n lams scores classes phi".split()
 SUMS = "format shape numbers products note".split()
@@ -41,7 +40,7 @@ def read_trained(path: str | Path, max_bytes: int) -> Trained | str | None:
     found = load_npz(path, max_bytes=max_bytes, only=["header", *MODEL, *SUMS])
     if set(SUMS) <= set(found) and not {"header", "W"} & set(found):
         p, k, n = (int(size) for size in found["shape"].ravel()[:3])
-        note = f", of {one_line(str(found['note']), 60)!r}" if found["note"] else ""
+        note = f", of {shortened(str(found['note']), 60)!r}" if found["note"] else ""
         return f"sums over {n:,} samples: {p:,} features, {k:,} targets{note}"
     if "header" in found or not {"W", "lam", "n"} <= set(found):
         return None
@@ -91,7 +90,7 @@ def described(found: Trained | str) -> str:
         "training samples": f"{found.n:,}",
         "a set of it": "ddref distill FILE --out OUT.npz",
     }
-    return "\n".join(f"{name:23}{one_line(text)}" for name, text in lines.items())
+    return "\n".join(f"{name:23}{shortened(text)}" for name, text in lines.items())
 
 
 def distilled(
