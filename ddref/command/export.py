@@ -20,6 +20,7 @@ from ..npz import shortened
 from ..tables.encoder import TableEncoder
 from .eight_bits import coefficients, in_bytes, labels_for
 from .readme import readme
+from .report import aligned
 
 MAGIC = "ddref folder"
 WRITTEN = re.compile(
@@ -98,8 +99,7 @@ def _write_pictures(part, saved, colours):
         "relative error of W": f"{certificate.relative_error:.2e}, trained on the "
         f"folder as it reads (exact: at most {certificate.tolerance:.1e})",
     }
-    said = [f"{name:23}{text}" for name, text in lines.items()]
-    return [*said, _verdict(W, b, found, certificate)]
+    return [aligned(lines), _verdict(W, b, found, certificate)]
 
 
 def _rounded(saved, W, b):

@@ -34,7 +34,11 @@ def summary(saved: files.Saved) -> str:
         "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
-    # texts of a file are shown, and do not steer the terminal
+    return aligned(lines)
+
+
+def aligned(lines: dict[str, str]) -> str:
+    """A line a name, with its text; texts of a file do not steer the terminal."""
     return "\n".join(f"{name:23}{shortened(text)}" for name, text in lines.items())
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..npz import load_npz, shortened
+from .report import aligned
 
 MODEL = "W lam n lams scores classes phi".split()
 SUMS = "format shape numbers products note".split()
@@ -72,12 +73,9 @@ def _checked(found):
 def described(found: Trained | str) -> str:
     """What such a file holds, as lines of text."""
     if isinstance(found, str):
-        return (
-            f"{'statistics':23}{found}\n"
-            f"{'a set of them':23}ddref.DistilledRidge(lam=..., init='orthonormal', "
-            "fit_intercept=False)\n"
-            f"{'':23}.fit_statistics(ddref.statistics.Statistics.load(FILE))"
-        )
+        model = "ddref.DistilledRidge(lam=..., init='orthonormal', fit_intercept=False)"
+        sums = ".fit_statistics(ddref.statistics.Statistics.load(FILE))"
+        return aligned({"statistics": found, "a set of them": model, "": sums})
     p, k = found.W.shape
     kind = {True: "classes", False: "targets", None: "targets or classes"}
     reads = f"features of {found.phi}" if found.phi else "columns"
@@ -90,7 +88,7 @@ def described(found: Trained | str) -> str:
         "training samples": f"{found.n:,}",
         "a set of it": "ddref distill FILE --out OUT.npz",
     }
-    return "\n".join(f"{name:23}{shortened(text)}" for name, text in lines.items())
+    return aligned(lines)
 
 
 def distilled(
