@@ -68,9 +68,8 @@ def caption(saved: files.Saved, row: int) -> str:
     classes = class_of(saved)
     if classes is not None:
         return shortened(saved.class_names[classes[row]], 40)
-    there = [
-        n for n, score in zip(saved.class_names, scores, strict=True) if score > 0.5
-    ]
+    named = zip(saved.class_names, scores, strict=True)
+    there = [name for name, score in named if score > files.PRESENT]
     return shortened(", ".join(there) or "none", 40)
 
 
