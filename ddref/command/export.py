@@ -89,7 +89,8 @@ def _write_pictures(part, saved, colours):
     )
     _write_about(part / "about.json", saved, rounded, certificate)
     if saved.feature_map is not None:
-        files.save(part / "set.npz", _as_saved(saved, X, Y, certificate))
+        kept = saved._replace(X_S=X, Y_S=Y, certificate=files.numbers(certificate))
+        files.save(part / "set.npz", kept)
     full = saved.X_S.astype(np.float64)
     lines = {
         "pictures": f"{len(X)} PNG of {' x '.join(map(str, shape))}, 8 bits",
@@ -158,14 +159,6 @@ def _read_again(part, rounded):
         _, *lines = csv.reader(file)
     Y = np.array([line[1:] for line in lines], dtype=np.float64)
     return rounded._replace(pixels=np.stack(pixels)).values, Y
-
-
-def _as_saved(saved, X, Y, certificate):
-    notes = {
-        name: value if value is None or np.isfinite(value) else None
-        for name, value in certificate._asdict().items()
-    }
-    return saved._replace(X_S=X, Y_S=Y, certificate=notes)
 
 
 # --------------------------------------------------------------------- other files

@@ -1087,10 +1087,7 @@ class Distiller(BaseEstimator):
             sources=self.sources_,
             source_classes=None if classes is None else self._source_codes,
             table=None if self.table_ is None else self.table_.describe(),
-            certificate={
-                name: value if value is None or math.isfinite(value) else None
-                for name, value in self.certificate_._asdict().items()
-            },
+            certificate=files.numbers(self.certificate_),
         )
 
     def __sklearn_tags__(self):
