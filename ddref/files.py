@@ -363,6 +363,16 @@ def means(X: np.ndarray, y: np.ndarray, classes: np.ndarray | None) -> np.ndarra
     return np.stack([X[y == c].mean(axis=0, dtype=np.float64) for c in classes])
 
 
+def numbers(certificate: Certificate) -> dict[str, float | None]:
+    """A certificate as a file holds it: None in place of what is not finite.
+
+    >>> numbers(Certificate(math.inf, 1.0, 0.0, 1e-14, False))["relative_error"] is None
+    True
+    """
+    found = certificate._asdict()
+    return {n: v if v is None or math.isfinite(v) else None for n, v in found.items()}
+
+
 # -------------------------------------------------------------------- header and arrays
 
 

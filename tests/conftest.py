@@ -106,6 +106,26 @@ def words(call):
     return [str(one.message) for one in said]
 
 
+def trained_again(model, solver="svd"):
+    """scikit-learn's Ridge on a distilled set, as a colleague would train it."""
+    from sklearn.linear_model import Ridge
+
+    small = Ridge(alpha=model.lam_s_, fit_intercept=model.fit_intercept, solver=solver)
+    return small.fit(numpy64(model.transform_distilled()), numpy64(model.y_distilled_))
+
+
+def refusal(capsys, *arguments):
+    """The message of the command for a mistake: exit code 2, one line at the end of stderr, nothing on stdout."""
+    from ddref.command import main
+
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    last = printed.err.splitlines()[-1]
+    assert printed.out == "" and last.startswith("ddref: error: ") and "Traceback" not in printed.err
+    return last
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

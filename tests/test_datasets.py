@@ -1181,6 +1181,18 @@ def test_images_too_large_together_are_refused_before_they_are_decoded(tmp_path)
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("split", ["train/", ""])
+def test_training_images_have_one_name_with_an_outer_folder_and_without(split, tmp_path):
+    picture = image_bytes(np.zeros((4, 4), np.uint8))
+    contents = {f"{split}{kind}/{i}.png": picture for kind in ("cat", "dog") for i in range(2)}
+    if split:
+        contents["test/cat/9.png"] = picture
+    expected = tuple(name for name in contents if "test" not in name)
+    outer = {f"photos/{name}": content for name, content in contents.items()}
+    for source in (as_folder(tmp_path / "a", contents), as_tar(tmp_path / "b.tar", outer), as_folder(tmp_path / "c", outer)):
+        assert datasets.image_folder(source).files == expected
+
+
 def test_the_real_images_are_read_from_tar_file_and_folder_alike(data_root, tmp_path):
     """Every class of the CIFAR-10 images in the data folder, the first 20 and 10 of each."""
     source = data_root / "cifar10-jpeg.tar.gz"

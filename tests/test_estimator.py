@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import ddref
-from conftest import error
+from conftest import error, trained_again
 from ddref import krr, maps, recipe
 from ddref.estimator import (
     DistilledRidge,
@@ -41,17 +41,16 @@ def one_hot(y):
     return (np.asarray(y)[:, None] == np.unique(y)).astype(float)
 
 
-def trained_again(model, solver="svd"):
-    """scikit-learn's Ridge on the distilled set, as a colleague would train it."""
-    small = Ridge(alpha=model.lam_s_, fit_intercept=model.fit_intercept, solver=solver)
-    return small.fit(model.transform_distilled().astype(float), model.y_distilled_.astype(float))
-
-
 # -- scikit-learn's conventions
 
 
 @pytest.mark.parametrize(
-    "model", [DistilledRidge(), DistilledRidgeClassifier(), DistilledRidgeClassifier(lam="auto", scaling="columns")]
+    "model",
+    [
+        DistilledRidge(),
+        pytest.param(DistilledRidgeClassifier(), marks=pytest.mark.slow),
+        pytest.param(DistilledRidgeClassifier(lam="auto", scaling="columns"), marks=pytest.mark.slow),
+    ],
 )
 def test_scikit_learns_own_checks_pass(model):
     with warnings.catch_warnings():
@@ -162,6 +161,7 @@ def test_labels_at_lam_s_0_are_predictions_and_linear_regression_gives_the_model
     assert error(model.y_distilled_, trained(model)) < 1e-12
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
@@ -311,7 +311,7 @@ def test_the_sums_and_the_svd_train_the_same_model(monkeypatch):
 # -- storage, libraries, maps
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", ["diabetes", "iris", *(pytest.param(name, marks=pytest.mark.slow) for name in ("wine", "breast_cancer", "digits"))])
 def test_a_set_stored_in_float32_keeps_its_digits(name):
     model = made(name, dtype="float32").fit(*toy(name))
     assert model.X_distilled_.dtype == model.y_distilled_.dtype == np.float32

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier, RidgeCV
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
-from conftest import error
+from conftest import error, trained_again
 from ddref import files, krr
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier, training
 from ddref.estimator import sparse as sparse_rows
@@ -25,11 +25,6 @@ def weighted(seed=0, n=60, d=5, k=1):
     X = rng.normal(size=(n, d)) + 3 * rng.normal(size=d)
     w = rng.choice([0.0, 0.3, 2.5], size=n)
     return X, X @ rng.normal(size=(d, k)) + rng.normal(size=(n, k)), w
-
-
-def trained_again(model):
-    small = Ridge(alpha=model.lam_s_, fit_intercept=model.fit_intercept, solver="svd")
-    return small.fit(model.transform_distilled(), model.y_distilled_)
 
 
 # -- sample_weight

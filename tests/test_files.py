@@ -227,6 +227,7 @@ def test_convolutional_maps_come_back(tmp_path):
     assert same(files.features(again, saved.X_S), phi(torch.from_numpy(saved.X_S)).numpy())
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     X=st.integers(1, 5).flatmap(lambda m: st.integers(1, 4).map(lambda d: (m, d))),
@@ -269,6 +270,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
+@pytest.mark.slow
 def test_a_colleague_with_numpy_and_scikit_learn_alone_gets_the_same_model(tmp_path):
     X, y = toys.load_wine(return_X_y=True)
     model = DistilledRidgeClassifier(scaling="columns").fit(X, np.array(["a", "b", "c"])[y])
@@ -537,7 +539,7 @@ def test_a_name_twice_in_the_header_is_refused(path):
     refused(path, "the header is damaged .a name is there twice")
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(2000, marks=pytest.mark.slow)])
 def test_files_changed_at_random_are_met_with_one_line_or_loaded_as_what_they_say(count, tmp_path):
     assert fuzz.run(tmp_path, count=count, seed=count) == (count, [])
 

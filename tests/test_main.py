@@ -19,6 +19,7 @@ from PIL import Image
 from sklearn import datasets as toys
 from sklearn.linear_model import LinearRegression, Ridge
 
+from conftest import refusal as refused
 from ddref import __version__, files
 from ddref.command import commands, main
 from ddref.command import inputs as inputs_file
@@ -82,16 +83,6 @@ class Terminal(io.StringIO):
         return True
 
 
-def refused(capsys, *arguments):
-    """The message for a mistake: exit code 2, one line on stderr, nothing on stdout."""
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 2
-    printed = capsys.readouterr()
-    last = printed.err.splitlines()[-1]
-    assert printed.out == "" and last.startswith("ddref: error: ") and "Traceback" not in printed.err
-    return last
-
-
 # -- what it does
 
 INPUTS = {
@@ -108,7 +99,7 @@ INPUTS = {
 def test_each_kind_of_input_is_distilled_and_verified(kind, inputs, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.npz"
     words = ["distill", *INPUTS[kind], "--out", str(out)]
-    if kind in ("csv", "npz", "tar"):
+    if kind == "csv":
         done = shell(*words, cwd=inputs)
         status, printed, progress = done.returncode, done.stdout, done.stderr
     else:  # as the shell does, without a process of its own
@@ -136,7 +127,6 @@ def test_verify_prints_error_and_accuracy_and_exits_1_for_other_data(inputs, dis
     (inputs / "other.csv").write_text("\n".join(lines[:-1]))  # one sample fewer
     assert main(["verify", str(distilled), str(inputs / "other.csv"), "--target", "class"]) == 1
     assert "NOT EXACT" in capsys.readouterr().out
-    assert shell("verify", distilled, inputs / "other.csv", "--target", "class").returncode == 1
 
 
 def test_verify_allows_what_the_certificate_of_the_set_and_the_training_on_the_data_allow(inputs, tmp_path, capsys):
@@ -172,7 +162,7 @@ def test_predict_trains_on_the_set_and_writes_a_table(inputs, distilled, tmp_pat
     assert main(["predict", str(distilled), str(inputs / "wine.csv"), "--out", str(tmp_path / "again.csv")]) == 0
     assert (tmp_path / "again.csv").read_text() == out.read_text()
     assert main(["predict", str(distilled), str(tmp_path / "new.csv"), "--out", str(out)]) == 2
-    assert "exists; pass --force" in capsys.readouterr().err or out.exists()
+    assert "exists: pass --force" in capsys.readouterr().err
     wine[names[1:]].to_csv(tmp_path / "less.csv", index=False)
     assert main(["predict", str(distilled), str(tmp_path / "less.csv"), "--out", str(tmp_path / "x.csv")]) == 2
     assert f"missing columns: '{names[0]}'" in capsys.readouterr().err and not (tmp_path / "x.csv").exists()
@@ -491,7 +481,16 @@ def test_what_a_model_cannot_do_is_refused(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "o.npz").exists()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.slow)])
+def test_letters_that_a_stream_lacks_end_nothing(distilled, tmp_path, monkeypatch):
+    files.save(tmp_path / "o.npz", files.load(distilled)._replace(class_names=("кот", "犬", "cat")))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert main(["info", str(tmp_path / "o.npz")]) == 0
+    sys.stdout.flush()
+    assert b"3 classes: ???, ?, cat" in sys.stdout.buffer.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_letters_that_a_terminal_lacks_end_nothing(encoding, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("кот", "犬"):
@@ -557,7 +556,7 @@ def test_texts_of_a_file_do_not_steer_the_terminal_and_messages_are_short(distil
     assert len(error) <= 300 and error.rstrip("\n").isprintable() and " ... " in error
 
 
-@pytest.mark.parametrize("shape, points", [((1, 1), 40_000), ((200, 200), 1_000), (None, 20_000)])
+@pytest.mark.parametrize("shape, points", [((1, 1), 40_000), pytest.param((200, 200), 1_000, marks=pytest.mark.slow), (None, 20_000)])
 def test_a_picture_of_many_points_stays_small(shape, points, distilled, tmp_path, capsys):
     """40,000 points of one pixel, drawn at 96 x 96, would take 370 million; of 1,000 images the first are shown."""
     d = 2 if shape is None else shape[0] * shape[1]
@@ -586,7 +585,7 @@ def test_show_writes_a_contact_sheet_and_says_what_its_shades_mean(inputs, disti
     assert np.abs(low + tile * (high - low) / 255 - saved.X_S[first].reshape(8, 8)).max() < 0.6 * (high - low) / 255
     assert main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 0
     assert (tmp_path / "table.png").stat().st_size > 0
-    assert "already" not in printed and main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 2
+    assert main(["show", str(distilled), "--out", str(tmp_path / "table.png")]) == 2
 
 
 def test_show_draws_colour_images(tmp_path, capsys):
@@ -595,10 +594,10 @@ def test_show_draws_colour_images(tmp_path, capsys):
     assert main(["distill", str(tmp_path / "x.npz"), "--out", str(tmp_path / "out.npz")]) == 0
     assert main(["show", str(tmp_path / "out.npz")]) == 0
     with Image.open(tmp_path / "out.png") as sheet:
-        assert sheet.mode == "RGB"
+        assert np.ptp(np.array(sheet), axis=2).max() > 100
 
 
-@pytest.mark.parametrize("value", [1.7e308, 5e-324])
+@pytest.mark.parametrize("value", [1.7e308, pytest.param(5e-324, marks=pytest.mark.slow)])
 def test_the_largest_and_smallest_numbers_are_drawn_and_judged_without_a_warning(value, tmp_path, rng, capsys):
     np.savez(tmp_path / "data.npz", X=rng.normal(size=(9, 12)), y=rng.normal(size=9))
     for shape in ((3, 4), (1, 3, 4), None):  # grey, channels of which a mean is drawn, a table
@@ -825,7 +824,10 @@ def test_outputs_are_checked_before_any_work(inputs, distilled, tmp_path, capsys
     assert "numbers, or auto, are needed" in refused(capsys, *line, tmp_path / "o.npz", "--lam", "small")
 
 
-def test_one_mistake_of_each_kind_through_the_shell_shows_no_traceback(inputs, tmp_path):
+@pytest.mark.slow
+def test_one_mistake_of_each_kind_through_the_shell_shows_no_traceback(inputs, distilled, tmp_path):
+    (tmp_path / "other.csv").write_text((inputs / "wine.csv").read_text().replace("14.23", "4.23"))
+    assert shell("verify", distilled, tmp_path / "other.csv", "--target", "class").returncode == 1
     (tmp_path / "bad.npz").write_bytes(b"not a zip file")
     for arguments in (["distill", "nothing.csv", "--out", "o.npz"], ["info", "bad.npz"]):
         done = shell(*arguments, cwd=tmp_path)

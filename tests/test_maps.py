@@ -1143,7 +1143,8 @@ def test_a_class_that_was_defined_anew_is_no_longer_stored():
 
 def test_plain_data_hold_lists_and_arrays_without_gradient():
     torch = pytest.importorskip("torch")
-    from ddref.maps.written import as_numpy, describe
+    from ddref.maps.devices import as_numpy
+    from ddref.maps.written import describe
 
     phi = maps.Conv2d(torch.ones(1, 1, 1, 1), input_shape=(1, 2, 2))
     assert describe(phi, "map", {})["input_shape"] == [1, 2, 2]

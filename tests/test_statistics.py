@@ -409,6 +409,7 @@ def test_leave_one_out_takes_the_rows_in_the_library_of_the_batches(nx, rng):
     assert found.scores == pytest.approx(naive, rel=1e-10) and type(found.W) is type(Phi)
 
 
+@pytest.mark.slow
 def test_leave_one_out_agrees_with_scikit_learn(rng):
     from sklearn.linear_model import RidgeCV
 

@@ -19,10 +19,8 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..arrays import Array
 from ..datasets.pictures import pillow
-from ..maps.devices import check_device, on_device
-from ..maps.written import as_numpy
-from ..npz import shortened as one_line
-from ..npz import whole_file
+from ..maps.devices import as_numpy, check_device, on_device
+from ..npz import shortened, whole_file
 from ..statistics.rows import FileRows, Lazy
 from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
@@ -52,7 +50,6 @@ from .report import (
     predicted,
     scored,
     sensitivity,
-    shortened,
     summary,
 )
 from .trained import Trained, described, distilled, read_trained
@@ -97,7 +94,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     """Warnings without the place in the code that they come from."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"ddref: warning: {one_line(str(message))}", file=sys.stderr)
+        print(f"ddref: warning: {shortened(str(message))}", file=sys.stderr)
 
     before, warnings.showwarning = warnings.showwarning, show
     try:
@@ -113,7 +110,7 @@ def _said(error: BaseException) -> str:
         text = (
             f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         )
-    line = one_line(text, len(text) * 10)
+    line = shortened(text, len(text) * 10)
     return line if len(line) <= 285 else f"{line[:180]} ... {line[-100:]}"
 
 
@@ -397,7 +394,7 @@ def _note_constants(data: Data, progress: Progress) -> None:
         names = [data.columns[i] if data.columns else f"column {i}" for i in constant]
         progress.note(
             f"{len(constant)} constant columns, which no model uses: "
-            f"{shortened(', '.join(names))}"
+            f"{shortened(', '.join(names), 80)}"
         )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from .. import files
 from ..arrays import Array
-from ..maps.devices import check_device, on_device
-from ..maps.written import as_numpy, with_arrays
+from ..maps.devices import as_numpy, check_device, on_device
+from ..maps.written import with_arrays
 
 
 def features_on(saved: files.Saved, device: str | None) -> Callable[[Any], Array]:
@@ -33,7 +33,6 @@ def scores_on(
 
     def scores(A: Any, W: Array, b: Array) -> np.ndarray:
         W, b = (on_device(B, device) for B in (W, b))
-        found = features(A) @ W + b
-        return found if device is None else as_numpy(found)
+        return as_numpy(features(A) @ W + b)
 
     return scores

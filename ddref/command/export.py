@@ -16,10 +16,11 @@ import numpy as np
 from .. import __version__, files, recipe
 from ..datasets.pictures import pillow
 from ..measure import relative_error
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..tables.encoder import TableEncoder
 from .eight_bits import coefficients, in_bytes, labels_for
 from .readme import readme
+from .report import aligned
 
 MAGIC = "ddref folder"
 WRITTEN = re.compile(
@@ -88,7 +89,8 @@ def _write_pictures(part, saved, colours):
     )
     _write_about(part / "about.json", saved, rounded, certificate)
     if saved.feature_map is not None:
-        files.save(part / "set.npz", _as_saved(saved, X, Y, certificate))
+        kept = saved._replace(X_S=X, Y_S=Y, certificate=files.numbers(certificate))
+        files.save(part / "set.npz", kept)
     full = saved.X_S.astype(np.float64)
     lines = {
         "pictures": f"{len(X)} PNG of {' x '.join(map(str, shape))}, 8 bits",
@@ -98,8 +100,7 @@ def _write_pictures(part, saved, colours):
         "relative error of W": f"{certificate.relative_error:.2e}, trained on the "
         f"folder as it reads (exact: at most {certificate.tolerance:.1e})",
     }
-    said = [f"{name:23}{text}" for name, text in lines.items()]
-    return [*said, _verdict(W, b, found, certificate)]
+    return [aligned(lines), _verdict(W, b, found, certificate)]
 
 
 def _rounded(saved, W, b):
@@ -160,14 +161,6 @@ def _read_again(part, rounded):
     return rounded._replace(pixels=np.stack(pixels)).values, Y
 
 
-def _as_saved(saved, X, Y, certificate):
-    notes = {
-        name: value if value is None or np.isfinite(value) else None
-        for name, value in certificate._asdict().items()
-    }
-    return saved._replace(X_S=X, Y_S=Y, certificate=notes)
-
-
 # --------------------------------------------------------------------- other files
 
 
@@ -176,14 +169,14 @@ def _write_labels(path, saved, Y_S):
     k, named = Y_S.shape[1], (saved.table or {}).get("target")
     names = [f"target {i}" for i in range(k)] if k > 1 else [named or "target"]
     if saved.class_names is not None:
-        names = [one_line(name) for name in saved.class_names]
+        names = [shortened(name) for name in saved.class_names]
     _write_csv(path, ["point", *names], Y_S)
 
 
 def _write_points(path, saved):
     """A table's points in its columns, a word as one column."""
     names = TableEncoder.from_dict(saved.table).get_feature_names_out()
-    _write_csv(path, ["point", *map(one_line, names)], saved.X_S)
+    _write_csv(path, ["point", *map(shortened, names)], saved.X_S)
 
 
 def _write_csv(path, names, rows):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import datasets, files
-from ..npz import NpyFile, load_npy, load_npz, names_in
+from ..npz import NpyFile, load_npy, load_npz, names_in, shortened
 from ..statistics.rows import FileRows
 from ..tables.cells import shown
 from ..tables.columns import Misfit, target_from_cells, target_from_series
@@ -107,8 +107,7 @@ def check_options(options: argparse.Namespace, kind: str) -> None:
     for names in OPTIONS.values():
         for name in set(names) - set(OPTIONS[kind]):
             value = getattr(options, name, None)
-            unused = value is None or value == [] or (name != "header" and not value)
-            if not unused:
+            if value or (name == "header" and value is not None):
                 meant = " or ".join(k for k, own in OPTIONS.items() if name in own)
                 raise ValueError(
                     f"--{name.replace('_', '-')} is for {meant}, and {options.input} "
@@ -619,7 +618,7 @@ def targets_of(
         raise ValueError(
             f"{options.input} has the classes {', '.join(unknown[:5])}, of which "
             f"{options.file} knows nothing; it knows "
-            f"{shortened(', '.join(map(str, places)))}"
+            f"{shortened(', '.join(map(str, places)), 80)}"
         )
     classes = np.array([places[label] for label in labels.tolist()])[codes]
     return datasets.one_hot(classes, len(places)), classes
@@ -633,8 +632,3 @@ def as_numbers(y: np.ndarray, name: str) -> np.ndarray:
             "numbers, or say --task classification"
         )
     return y.astype(np.float64)
-
-
-def shortened(text: str, length: int = 80) -> str:
-    """`text` in at most `length` characters."""
-    return text if len(text) <= length else text[: length - 3] + "..."

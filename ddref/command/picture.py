@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import files
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..tables.encoder import TableEncoder
 from .canvas import LINE, Canvas, Shades, both_signs
 from .points import Group, caption, groups, shown, written
@@ -118,7 +118,7 @@ def _blocks(canvas, saved, found, enlarged, several):
 
 def _number(saved, group, row):
     """The number of a point, and the class of its largest score if that is another."""
-    largest = one_line(saved.class_names[int(np.argmax(saved.Y_S[row]))], 40)
+    largest = shortened(saved.class_names[int(np.argmax(saved.Y_S[row]))], 40)
     return f"no. {row}" if largest == group.name else f"no. {row} > {largest}"
 
 
@@ -156,7 +156,7 @@ def column_names(saved: files.Saved) -> list[str]:
     if saved.table is None:
         return [f"column {i}" for i in range(saved.X_S.shape[1])]
     names = TableEncoder.from_dict(saved.table).get_feature_names_out()
-    return [one_line(name, 40) for name in names]
+    return [shortened(name, 40) for name in names]
 
 
 def _written_cells(saved, values, shades):

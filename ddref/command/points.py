@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import files
-from ..npz import shortened as one_line
+from ..npz import shortened
 
 DAYS = 10**6  # a date farther from 1970 is a number of days
 
@@ -43,7 +43,7 @@ def groups(saved: files.Saved, most: int | None = None) -> list[Group]:
     if classes is None:
         found = [Group("", np.arange(len(saved.X_S)))]
     else:
-        names = [one_line(name, 40) for name in saved.class_names or ()]
+        names = [shortened(name, 40) for name in saved.class_names or ()]
         found = [Group(names[c], np.flatnonzero(classes == c)) for c in set(classes)]
         found.sort(key=lambda group: classes[group.rows[0]])
     if most is None or len(saved.X_S) <= most:
@@ -67,11 +67,10 @@ def caption(saved: files.Saved, row: int) -> str:
         return ", ".join(f"{score:.4g}" for score in scores[:4])
     classes = class_of(saved)
     if classes is not None:
-        return one_line(saved.class_names[classes[row]], 40)
-    there = [
-        n for n, score in zip(saved.class_names, scores, strict=True) if score > 0.5
-    ]
-    return one_line(", ".join(there) or "none", 40)
+        return shortened(saved.class_names[classes[row]], 40)
+    named = zip(saved.class_names, scores, strict=True)
+    there = [name for name, score in named if score > files.PRESENT]
+    return shortened(", ".join(there) or "none", 40)
 
 
 def shown(found: list[Group], saved: files.Saved) -> str:

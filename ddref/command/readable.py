@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import files
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..tables.encoder import Entry, TableEncoder
 from .points import caption, class_of, groups, plainly, shown, written
 
@@ -23,7 +23,7 @@ def points_as_table(saved: files.Saved) -> str:
         return ""
     entries = TableEncoder.from_dict(saved.table).entries
     used = [entry for entry in entries if entry.width]
-    names = ["", *(one_line(entry.name, NAME) for entry in used), *_label_names(saved)]
+    names = ["", *(shortened(entry.name, NAME) for entry in used), *_label_names(saved)]
     for most in range(
         min(POINTS, len(saved.X_S)), 0, -1
     ):  # as many as there is room for
@@ -83,9 +83,9 @@ def _cells(saved, used, row):
 def _label_names(saved):
     k, target = saved.Y_S.shape[1], (saved.table or {}).get("target")
     if saved.class_names is not None:
-        names = [f"score {one_line(name, NAME - 6)}" for name in saved.class_names]
+        names = [f"score {shortened(name, NAME - 6)}" for name in saved.class_names]
     elif k == 1 and isinstance(target, str):
-        names = [f"label {one_line(target, NAME - 6)}"]
+        names = [f"label {shortened(target, NAME - 6)}"]
     else:
         names = [f"label {i}" for i in range(k)]
     return names[:LABELS]
@@ -114,7 +114,7 @@ def _words(entry: Entry, values: np.ndarray) -> str:
     order = np.argsort(-np.abs(values), kind="stable")
     rest = np.delete(values, order[0])
     if abs(values[order[0]] - 1) <= SURE and (np.abs(rest) <= SURE).all():
-        return one_line(words[order[0]], CELL)
-    parts = [f"{one_line(words[i], 12)} {values[i]:.2g}" for i in order[:3]]
+        return shortened(words[order[0]], CELL)
+    parts = [f"{shortened(words[i], 12)} {values[i]:.2g}" for i in order[:3]]
     left_out = ", .." if len(order) > 3 else ""
     return ", ".join(parts) + left_out

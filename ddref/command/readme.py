@@ -1,7 +1,7 @@
 """The text in an exported folder: what is in it, and lines that train on it."""
 
 from .. import __version__, files
-from ..npz import shortened as one_line
+from ..npz import shortened
 
 FILES = {
     "points/": "a picture a point, 8 bits; value = pixel_offset + pixel_scale * byte",
@@ -56,7 +56,7 @@ def readme(saved: files.Saved, colours: int | None, cost: str) -> str:
 def _outputs(saved):
     if saved.class_names is None:
         return "targets"
-    return f"scores of {one_line(', '.join(saved.class_names), 2000)}"
+    return f"scores of {shortened(', '.join(saved.class_names), 2000)}"
 
 
 def _code(lines):

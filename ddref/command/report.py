@@ -12,10 +12,10 @@ import numpy as np
 from .. import files, measure
 from ..intercept import contrasts
 from ..measure import Certificate
-from ..npz import shortened as one_line
+from ..npz import shortened
 from ..statistics.rows import FileRows
 from ..tables.cells import shown as names_shown
-from .inputs import shortened, targets_of
+from .inputs import targets_of
 
 
 def summary(saved: files.Saved) -> str:
@@ -34,8 +34,12 @@ def summary(saved: files.Saved) -> str:
         "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
-    # texts of a file are shown, and do not steer the terminal
-    return "\n".join(f"{name:23}{one_line(text)}" for name, text in lines.items())
+    return aligned(lines)
+
+
+def aligned(lines: dict[str, str]) -> str:
+    """A line a name, with its text; texts of a file do not steer the terminal."""
+    return "\n".join(f"{name:23}{shortened(text)}" for name, text in lines.items())
 
 
 def _shape(saved: files.Saved) -> str:
@@ -65,7 +69,7 @@ def _table(saved: files.Saved) -> dict[str, str]:
 def _classes(saved: files.Saved) -> str:
     if saved.class_names is None:
         return ""
-    names = shortened(", ".join(saved.class_names))
+    names = shortened(", ".join(saved.class_names), 80)
     what = "labels" if saved.classes is None else "classes"
     return f", {len(saved.class_names)} {what}: {names}"
 
@@ -196,14 +200,10 @@ def _compared(what: str, good: str, good_S: str, points: int, after: str) -> str
 
 def scored(model: Any, X: Any, y: np.ndarray) -> float:
     """Accuracy of a classifier, or R^2, on samples; those of a file in blocks."""
-    if not isinstance(X, FileRows):
-        return model.score(X, y)
-    predictions = predicted(model, X)
-    if hasattr(model, "classes_"):
-        return float(np.mean(predictions == y))
-    left = ((y - predictions) ** 2).sum(axis=0)
-    total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
-    return float(np.mean(1 - left / np.where(total > 0, total, 1.0)))
+    from sklearn import metrics
+
+    score = metrics.accuracy_score if hasattr(model, "classes_") else metrics.r2_score
+    return score(y, predicted(model, X))
 
 
 def predicted(model: Any, X: Any) -> np.ndarray:

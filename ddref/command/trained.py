@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..npz import load_npz
-from ..npz import shortened as one_line
+from ..npz import load_npz, shortened
+from .report import aligned
 
 MODEL = "W lam n lams scores classes phi".split()
 SUMS = "format shape numbers products note".split()
@@ -41,7 +41,7 @@ def read_trained(path: str | Path, max_bytes: int) -> Trained | str | None:
     found = load_npz(path, max_bytes=max_bytes, only=["header", *MODEL, *SUMS])
     if set(SUMS) <= set(found) and not {"header", "W"} & set(found):
         p, k, n = (int(size) for size in found["shape"].ravel()[:3])
-        note = f", of {one_line(str(found['note']), 60)!r}" if found["note"] else ""
+        note = f", of {shortened(str(found['note']), 60)!r}" if found["note"] else ""
         return f"sums over {n:,} samples: {p:,} features, {k:,} targets{note}"
     if "header" in found or not {"W", "lam", "n"} <= set(found):
         return None
@@ -73,12 +73,9 @@ def _checked(found):
 def described(found: Trained | str) -> str:
     """What such a file holds, as lines of text."""
     if isinstance(found, str):
-        return (
-            f"{'statistics':23}{found}\n"
-            f"{'a set of them':23}ddref.DistilledRidge(lam=..., init='orthonormal', "
-            "fit_intercept=False)\n"
-            f"{'':23}.fit_statistics(ddref.statistics.Statistics.load(FILE))"
-        )
+        model = "ddref.DistilledRidge(lam=..., init='orthonormal', fit_intercept=False)"
+        sums = ".fit_statistics(ddref.statistics.Statistics.load(FILE))"
+        return aligned({"statistics": found, "a set of them": model, "": sums})
     p, k = found.W.shape
     kind = {True: "classes", False: "targets", None: "targets or classes"}
     reads = f"features of {found.phi}" if found.phi else "columns"
@@ -91,7 +88,7 @@ def described(found: Trained | str) -> str:
         "training samples": f"{found.n:,}",
         "a set of it": "ddref distill FILE --out OUT.npz",
     }
-    return "\n".join(f"{name:23}{one_line(text)}" for name, text in lines.items())
+    return aligned(lines)
 
 
 def distilled(

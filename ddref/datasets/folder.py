@@ -142,8 +142,13 @@ def image_folder(
         notes.append(f"{np.sum(~train)} of {len(y)} images drawn as test images")
     X = np.stack(images)
     found = as_dataset((X[train], y[train], X[~train], y[~train]), names, notes)
-    chosen = (pictures[i] for i in np.flatnonzero(train))
-    return found._replace(files=tuple("/".join(places[p]) for p in chosen))
+    chosen = (places[pictures[i]] for i in np.flatnonzero(train))
+    return found._replace(files=tuple(map(_name, chosen)))
+
+
+def _name(parts: Parts) -> str:
+    """The name of a training image, the same with an outer folder around as without."""
+    return "/".join(parts[-3:] if parts[-3:-2] == ("train",) else parts[-2:])
 
 
 def _sides(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

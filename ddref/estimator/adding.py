@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..maps.devices import as_numpy
 from ..statistics import Statistics
-from .training import as_numpy
 from .weights import column_means
 
 KEPT = 1000  # samples that are kept as points to start from

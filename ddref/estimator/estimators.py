@@ -30,7 +30,7 @@ from ..arrays import Array, check_lam, norm, number
 from ..datasets import one_hot
 from ..distill import minimal_points
 from ..maps import Identity, leaky_relu_network
-from ..maps.devices import check_device
+from ..maps.devices import as_numpy, check_device
 from ..maps.fourier import orthogonal_features
 from ..measure import relative_error
 from ..nearest import nearest_lower_bound
@@ -59,7 +59,7 @@ from .points import (
 )
 from .sparse import SparseTraining
 from .streaming import StreamedTraining
-from .training import Training, as_numpy, by_validation, trained
+from .training import Training, by_validation, trained
 from .weights import (
     checked_weights,
     column_deviations,
@@ -860,10 +860,8 @@ class Distiller(BaseEstimator):
             return self._fitted(model, y)
         self.lams_ = self._grid(model)
         if self.select == "validation":
-            self.lam_scores_ = by_validation(
-                *(Phi, Y, y, self.lams_, self.fit_intercept, rng, weights, train),
-                self._report,
-            )
+            data = Phi, Y, y, self.lams_, self.fit_intercept, rng, weights
+            self.lam_scores_ = by_validation(*data, train, self._report)
         else:
             self.lam_scores_ = model.scores(self.lams_, self.select)
         if not np.isfinite(self.lam_scores_).any():
@@ -1089,10 +1087,7 @@ class Distiller(BaseEstimator):
             sources=self.sources_,
             source_classes=None if classes is None else self._source_codes,
             table=None if self.table_ is None else self.table_.describe(),
-            certificate={
-                name: value if value is None or math.isfinite(value) else None
-                for name, value in self.certificate_._asdict().items()
-            },
+            certificate=files.numbers(self.certificate_),
         )
 
     def __sklearn_tags__(self):

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_array
 
+from ..maps.devices import as_numpy
 from .estimators import DistilledRidge, DistilledRidgeClassifier
-from .training import as_numpy
 
 LINEAR = 1e-5  # how far predictions may be from linear ones, relative to their size
 TRAINING = ("lam", "select", "scaling", "fit_intercept", "class_weight", "missing")

@@ -57,7 +57,7 @@ class SparseTraining(Training):
             return
         sums = self._primal(Y_c)
         if sums is None:
-            self._sum_chunks(report)
+            self._sum_chunks()
         else:
             self.sums = sums
 

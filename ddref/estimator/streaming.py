@@ -35,7 +35,7 @@ class StreamedTraining(Training):
         self.n, self.p = Phi.shape
         self.total, self.roots, self.small = float(self.n), None, False
         self.mean_Y = self._mean_targets()
-        self._sum_blocks(report)
+        self._sum_blocks()
 
     def _parts(self):
         return parts(self.n, self.p)
@@ -48,7 +48,7 @@ class StreamedTraining(Training):
         rest = sum(_sum(self.Y[part, :] - mean) for part in self._parts())
         return mean + rest / self.n
 
-    def _sum_blocks(self, report):
+    def _sum_blocks(self):
         """Sums over centred rows, and the mean row."""
         near, rest = 0 * self.Phi[:1, :], 0.0
         if self.centred:
@@ -59,8 +59,8 @@ class StreamedTraining(Training):
             A = self.Phi[part, :] - near
             sums.update(A, self.Y[part, :] - self.mean_Y)
             rest = rest + _sum(A)
-            if report is not None:
-                report("statistics", sums.n, self.n)
+            if self.report is not None:
+                self.report("statistics", sums.n, self.n)
         if not self.centred:
             self.mean, self.sums = near, sums
             return

@@ -10,6 +10,7 @@ from array_api_compat import array_namespace, device
 
 from .. import krr
 from ..arrays import Array, number
+from ..maps.devices import as_numpy
 from ..spectrum import (
     Spectrum,
     eigenvalue_rounding,
@@ -99,7 +100,7 @@ class Training:
         self._prepare(Phi, Y, centred, weights)
         self.small = self.p > self.n or self.n * self.p <= krr.SMALL
         if not self.small:
-            self._sum_chunks(report)
+            self._sum_chunks()
 
     def _prepare(self, Phi, Y, centred, weights):
         """Sizes, weights and means."""
@@ -114,13 +115,13 @@ class Training:
         """Mean row (1, p), zero without an intercept."""
         return _mean(self.Phi, self.roots) if self.centred else 0 * self.Phi[:1, :]
 
-    def _sum_chunks(self, report):
+    def _sum_chunks(self):
         """Sums over centred rows, a few at a time."""
         self.sums = Statistics(self.p, self.Y.shape[1])
         for Phi_c, Y_c, *_ in self.chunks():
             self.sums.update(Phi_c, Y_c)
-            if report is not None:
-                report("statistics", self.sums.n, self.n)
+            if self.report is not None:
+                self.report("statistics", self.sums.n, self.n)
 
     @property
     def chunk(self) -> int:
@@ -333,8 +334,3 @@ def _mean(A: Array, roots: Array | None = None) -> Array:
         away = away if weights is None else weights[part, :] * away
         rest = rest + xp.sum(away, axis=0, keepdims=True)
     return mean + rest / total
-
-
-def as_numpy(A: Any) -> Any:
-    """A tensor as an array of NumPy, without its gradient; all else as it is."""
-    return A.detach().cpu().numpy() if hasattr(A, "detach") else A

@@ -47,9 +47,14 @@ def _there() -> str:
     return ", ".join(["cpu", *found])
 
 
+def as_numpy(A: Any) -> Any:
+    """A tensor as an array of NumPy, without its gradient; all else as it is."""
+    return A.detach().cpu().numpy() if hasattr(A, "detach") else A
+
+
 def on_device(A: Any, device: str | None) -> Array:
     """An array in float64: of NumPy, or a tensor where a device is named."""
-    A = np.asarray(A.detach().cpu() if hasattr(A, "detach") else A, dtype=np.float64)
+    A = np.asarray(as_numpy(A), dtype=np.float64)
     if device is None:
         return A
     import torch

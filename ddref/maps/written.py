@@ -10,6 +10,7 @@ from ..arrays import Array
 from .activations import ACTIVATIONS
 from .base import Chain, Identity, Map, as_list
 from .coupling import AffineCoupling
+from .devices import as_numpy
 from .drawn import KIND, by_seed, drawn_again, entries
 from .fourier import Cosine, RandomFourier
 from .linear import Linear, Scale
@@ -56,7 +57,7 @@ def describe(
         found[name] = list(value) if isinstance(value, tuple) else value
     for name, A in weights.items():
         if A is not None:
-            arrays[f"{place}/{name}"] = as_numpy(A)
+            arrays[f"{place}/{name}"] = np.ascontiguousarray(as_numpy(A))
     for name, part in parts.items():
         found[name] = (
             [
@@ -222,8 +223,3 @@ def on_rows(phi: Any, rows: np.ndarray) -> np.ndarray:
     import torch
 
     return as_numpy(phi(torch.from_numpy(np.array(rows))))
-
-
-def as_numpy(A: Array) -> np.ndarray:
-    """An array of NumPy on the CPU, without gradient."""
-    return np.ascontiguousarray(A.detach().cpu() if is_torch_array(A) else A)

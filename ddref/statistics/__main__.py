@@ -27,6 +27,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..arrays import Array, relative
+from ..maps.devices import as_numpy
 from ..npz import load_npz, save_npz
 from .processes import Processes
 from .store import Batches, ChangedData, accumulate_shards, row_shards
@@ -261,8 +262,7 @@ def _same_map(folder: Path, description: str, X: np.ndarray, phi: Callable) -> s
 
 
 def _numpy(A: Array) -> np.ndarray:
-    A = A.detach().cpu() if hasattr(A, "detach") else A
-    return np.asarray(A, dtype=np.float64)
+    return np.asarray(as_numpy(A), dtype=np.float64)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 from ..arrays import Array
+from ..maps.devices import as_numpy
 
 MOST = 1 << 12  # fingerprints of rows that are kept at most
 
@@ -106,17 +105,13 @@ class Repeats:
 
     def add(self, Phi: Array, Y: Array) -> None:
         """Count the rows of a batch."""
-        found = zip(_numpy(Phi), _numpy(Y), strict=True)
+        found = zip(as_numpy(Phi), as_numpy(Y), strict=True)
         marks = (hash(x.tobytes() + y.tobytes()) for x, y in found)
         self.counts.update(mark for mark in marks if mark % self.part == 0)
         while len(self.counts) > MOST:
             self.part *= 2
             kept = {m: n for m, n in self.counts.items() if m % self.part == 0}
             self.counts = Counter(kept)
-
-
-def _numpy(A: Array) -> np.ndarray:
-    return np.asarray(A.detach().cpu() if hasattr(A, "detach") else A)
 
 
 def _length(A: Any) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..arrays import Array, check_count
+from ..maps.devices import as_numpy
 from ..npz import load_npz
 from .processes import Processes
 from .stream import accumulate
@@ -178,8 +179,7 @@ class Checksum:
             yield batch
 
     def _take(self, place: int, A: Any) -> None:
-        A = A.detach().cpu() if hasattr(A, "detach") else A
-        A = np.ascontiguousarray(A)
+        A = np.ascontiguousarray(as_numpy(A))
         if A.dtype.hasobject:
             raise TypeError(f"{'XY'[place]} holds objects: only arrays have a checksum")
         kind = f"{A.dtype.str} {A.shape[1:]};"
