@@ -160,48 +160,41 @@ def _projected(
 
     For each feature, ``B = clip(A + alpha nu)``: nu (r,) is where the convex function
     ``sum(h) - nu Q``, h the integral of the clipping, is least. Newton's method; a step
-    is halved for the features whose function would not fall.
+    is halved for the features whose function rises at its end.
     """
     xp = array_namespace(A)
     r = alpha.shape[1]
     alpha, K = xp.linalg.qr(alpha)  # the same equations, well conditioned
     T = xp.linalg.solve(K.mT, Q.mT)  # (r, p)
     pairs = xp.reshape(alpha[:, :, None] * alpha[:, None, :], (-1, r * r))
-    damping = 1e-10 * xp.eye(r, dtype=A.dtype, device=device(A))
+    damping = 2 * eps_of(A) * xp.eye(r, dtype=A.dtype, device=device(A))
     done = 50 * eps_of(A) * number(xp.max(xp.sqrt(xp.sum(A * A, axis=0))))
 
-    def dual(nu: Array, j: Array) -> tuple[Array, Array, Array]:
-        """The function, its slope, and B, for the features j."""
-        Z = xp.take(A, j, axis=1) + alpha @ nu
-        B = xp.clip(Z, low[j], high[j])
-        wanted = xp.take(T, j, axis=1)
-        value = xp.sum(B * (Z - B / 2), axis=0) - xp.sum(nu * wanted, axis=0)
-        return value, alpha.mT @ B - wanted, B
+    def moved(nu: Array) -> tuple[Array, Array]:
+        """The points, and the slope of the function."""
+        B = xp.clip(A + alpha @ nu, low, high)
+        return B, alpha.mT @ B - T
 
-    result, nu = 0 * A, xp.zeros_like(T)
-    j = xp.arange(A.shape[1], device=device(A))
+    result, nu, j = 0 * A, 0 * T, xp.arange(A.shape[1], device=device(A))
     for _ in range(STEPS):
-        value, slope, B = dual(nu, j)
-        size = xp.sqrt(xp.sum(slope * slope, axis=0))
-        result[:, j] = B
-        left = size > done
+        result[:, j], slope = moved(nu)
+        left = xp.sqrt(xp.sum(slope * slope, axis=0)) > done
         if not bool(xp.any(left)):
             return result
-        j, nu, value, slope, size = (x[..., left] for x in (j, nu, value, slope, size))
-        free = xp.astype((low[j] < B[:, left]) & (high[j] > B[:, left]), A.dtype)
-        H = xp.reshape((pairs.mT @ free).mT, (-1, r, r))
+        A, T, low, high, nu, slope, j = (
+            x[..., left] for x in (A, T, low, high, nu, slope, j)
+        )
+        free = (low < result[:, j]) & (high > result[:, j])
+        H = xp.reshape((pairs.mT @ xp.astype(free, A.dtype)).mT, (-1, r, r))
         step = -xp.linalg.solve(H + damping, slope.mT[:, :, None])[:, :, 0].mT
-        t, fall = xp.ones_like(value), xp.sum(slope * step, axis=0)
-        for _ in range(30):
-            new, slope, _ = dual(nu + t * step, j)
-            # near the solution rounding hides the fall of the function
-            flatter = xp.sqrt(xp.sum(slope * slope, axis=0)) < 0.9 * size
-            falls = new <= value + 1e-4 * t * fall
-            good = falls | (flatter & (size < 1e6 * done))
-            if bool(xp.all(good)):
+        for _ in range(50):
+            _, end = moved(nu + step)
+            # a tenth of the first slope: at the least value the end is rounding
+            rises = xp.sum((end + 0.1 * slope) * step, axis=0) > 0
+            if not bool(xp.any(rises)):
                 break
-            t = xp.where(good, t, t / 2)
-        nu = nu + t * step
+            step = xp.where(rises, step / 2, step)
+        nu = nu + step
     return None
 
 

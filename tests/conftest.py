@@ -1,6 +1,7 @@
 """One fixture for library x device x dtype, matrices of chosen conditioning, and the refitting oracle."""
 
 import os
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ try:
 except ImportError:
     torch = None
 
+EPS = 2.0**-52  # of float64
 
 # The files that take ten seconds or more. They start first, after the notebooks, so that two workers end together
 # (with --no-loadscope-reorder; xdist would otherwise begin with the files that have the most tests).
@@ -93,6 +95,15 @@ def error(A, B):
     """Relative Frobenius error of `A` against the reference `B`, in NumPy."""
     A, B = numpy64(A), numpy64(B)
     return float(np.linalg.norm(A - B) / np.linalg.norm(B)) if np.any(B) else float(np.linalg.norm(A))
+
+
+def words(call):
+    """The warnings of a call; each has to point at the file of the caller."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        call()
+    assert all(one.filename == call.__code__.co_filename for one in said)
+    return [str(one.message) for one in said]
 
 
 def trained_again(model, solver="svd"):

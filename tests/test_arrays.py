@@ -7,11 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from conftest import error
+from conftest import EPS, error
 from ddref import arrays
-
-EPS = 2.0**-52
-
 
 # ------------------------------------------------------------------------------ checks
 

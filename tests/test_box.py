@@ -71,6 +71,14 @@ def test_no_other_set_with_the_same_coefficients_is_nearer():
     assert taken == {"as it is", "shortened"}  # both kinds of coefficients were met
 
 
+def test_float32_comes_as_near_as_float64():
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        W, Phi_0 = rng.normal(size=(8, 2)), rng.uniform(-1, 1, size=(6, 8))
+        exact, single = (box.nearest(Phi_0.astype(t), W.astype(t), -0.6, 0.6) for t in ("float64", "float32"))
+        assert np.allclose(single, exact, rtol=0, atol=3e-6)
+
+
 def test_bounds_without_zero_inside_serve_where_the_coefficients_allow_it(rng):
     """Pixels from 0 to 255 as they are: rows cannot be shortened, moving them may still do."""
     W, Phi_0 = rng.normal(size=(6, 2)), rng.uniform(0, 255, size=(9, 6))

@@ -127,6 +127,7 @@ def test_linear_is_onto_exactly_when_its_columns_are_independent(d, p, biased, d
 SHAPES = st.tuples(st.integers(1, 3), st.sampled_from([2, 4, 6]), st.sampled_from([2, 4]))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(SHAPES, st.integers(1, 4), st.floats(0.05, 3.0), st.booleans(), st.integers(0, 2**32 - 1), st.booleans())
 def test_a_network_has_a_right_inverse(shape, channels, slope, last, seed, single):

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from conftest import conditioned, error, numpy64, refit
+from conftest import EPS, conditioned, error, numpy64, refit, words
 from ddref import deep_linear
 from ddref.measure import tolerance
 
@@ -84,7 +84,7 @@ def test_points_are_exact_for_every_number_of_them(nx, rng, m, biases, lam_S):
         assert found.condition < 1 + 1e4 * nx.eps
 
 
-@pytest.mark.parametrize("p", [65, 128, 512])
+@pytest.mark.parametrize("p", [65, 128, pytest.param(512, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_networks_with_64_inputs_are_exact_to_1e_9(rng, p, depth):
     for k in (1, 2, 10):
@@ -113,6 +113,7 @@ def test_rank_many_points_need_a_constant_component_and_one_more_does_not(rng):
     assert_exact(found, W_0, T, b)
 
 
+@pytest.mark.slow
 def test_no_inputs_within_reach_give_the_refused_number_of_points(rng):
     """An optimiser over inputs in a box does not find what is refused, and finds what is not."""
     T, b = network(rng, 3, 5)
@@ -210,7 +211,7 @@ def closest_by_search(near, W, T, b, start, rng, tries=4):
     return value(N.ravel()), min(minimize(value, z.ravel(), method="BFGS").fun for z in starts)
 
 
-@pytest.mark.parametrize("m", [K, K + 1, K + 3])
+@pytest.mark.parametrize("m", [K, *(pytest.param(K + more, marks=pytest.mark.slow) for more in (1, 3))])
 @pytest.mark.parametrize("case", ["no biases", "biases", "no component along the biases"])
 def test_no_exact_inputs_are_nearer(rng, m, case):
     T, b = network(rng, 5, 9, 1, case != "no biases")
@@ -499,6 +500,7 @@ def problems(draw):
     return d, d + extra, k, m, rank, kind, near, draw(st.integers(0, 2**32 - 1)), draw(st.integers(-6, 6))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(problems())
 @example((4, 7, 1, 2, 1, "any", True, 4194303, 1))  # the affine span must pass a point at 330 times the usual distance
@@ -529,6 +531,7 @@ def test_points_are_exact_or_refused_over_shapes_ranks_and_biases(problem):
         assert np.abs(refit(features(found.X_S, T, b), found.Y_S, 0.0)[0]).max() < 1e-10 * 10.0**scale
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_given_labels_are_exact_or_refused(problem):
@@ -630,6 +633,7 @@ def test_a_cutoff_that_drops_part_of_w_warns():
 # -- images
 
 
+@pytest.mark.slow
 def test_clothes_through_a_linear_network_stay_recognisable_and_exact():
     from ddref import datasets
 
@@ -669,17 +673,6 @@ def test_the_two_hypotheses_of_the_published_theorem_exclude_each_other(rng):
 
 
 # -- thresholds, from both sides of each
-
-EPS = 2.0**-52
-
-
-def words(call):
-    """The warnings of a call; each has to point at this file, where the call is."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        call()
-    assert all(one.filename == __file__ for one in said)
-    return [str(one.message) for one in said]
 
 
 def test_biases_beyond_the_row_space_by_a_hundred_cutoffs_are_a_constant():

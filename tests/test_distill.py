@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64, refit
+from conftest import EPS, conditioned, error, numpy64, refit, words
 from ddref import arrays, distill
 from ddref.measure import tolerance
 
@@ -174,6 +174,7 @@ def problems(draw):
     return p, k, m, rank, seed, scale, draw(st.sampled_from([0.0, 0.3, 1.0]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_features_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
@@ -203,6 +204,7 @@ def test_features_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
     assert all(np.array_equal(A, B) for A, B in zip(copies, (W, Y_S, Z), strict=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_labels_are_exact_or_refused_over_shapes_ranks_and_scales(problem):
@@ -382,17 +384,6 @@ def test_what_rows_miss_is_told_with_its_cause_only_where_rounding_is_one():
 
 
 # ------------------------------------------------------ thresholds, from both sides of each
-
-EPS = 2.0**-52
-
-
-def words(call):
-    """The warnings of a call; each has to point at this file, where the call is."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        call()
-    assert all(one.filename == __file__ for one in said)
-    return [str(one.message) for one in said]
 
 
 def test_labels_that_lose_as_much_of_w_as_rounding_explains_are_taken_and_more_is_refused():

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import ALL, conditioned, error, numpy64
+from conftest import ALL, EPS, conditioned, error, numpy64
 from ddref import krr
 from ddref.measure import tolerance
-
-EPS = 2.0**-52
 
 
 def naive_primal(Phi, Y, lam):
@@ -147,6 +145,7 @@ def planted(draw):
     return U, t, V, rng.normal(size=(rank, k)), lam
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(planted())
 def test_fit_recovers_planted_factors_over_shapes_ranks_and_scales(case):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64
+from conftest import EPS, conditioned, error, numpy64
 from ddref import maps
 from ddref.measure import tolerance
 
@@ -73,6 +73,7 @@ def test_linear_takes_the_nearest_preimage_of_least_squares(problem, digits):
         assert np.linalg.norm(phi(X) - Phi) <= tolerance(1, "float64") * size
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.integers(2, 9), st.integers(1, 6), st.integers(1, 7), st.integers(0, 2**32 - 1), st.integers(1, 8))
 def test_flows_are_undone_and_undo(d, steps, n, seed, hidden):
@@ -769,9 +770,6 @@ def test_singular_values_condition_and_stretch_by_hand():
     chain = maps.Chain([maps.Linear(A), maps.LeakyReLU(0.5), maps.Scale(np.array([2.0, 1.0]))])
     assert chain.lipschitz() == pytest.approx(8) and chain.condition() == pytest.approx(4 / 3 * 2 * 2)
     assert maps.Chain([maps.Linear(A), maps.Tanh()]).condition() is None
-
-
-EPS = 2.0**-52
 
 
 class Bare(maps.Map):

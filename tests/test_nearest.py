@@ -1,13 +1,12 @@
 """ddref.nearest: exact sets refitted by an oracle, a bound that an optimiser cannot beat, refusals by name."""
 
-import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64, refit
+from conftest import EPS, conditioned, error, numpy64, refit, words
 from ddref import distill, nearest
 from ddref.measure import tolerance
 
@@ -624,6 +623,7 @@ def test_sample_images_are_moved_as_little_as_possible(sample):
         assert m == 10 or (ours < 0.5 * min(paper) and ours < 0.5)
 
 
+@pytest.mark.slow
 def test_750_sample_images_come_within_three_millionths_of_the_bound(sample):
     """The closed form has the condition number 1.4e6: an explicit limit attains the bound."""
     X, y, W = sample
@@ -662,7 +662,7 @@ def test_mnist_images_are_moved_as_little_as_possible(digits, m, ours_at_most, p
     assert min(paper) >= paper_at_least
 
 
-@pytest.mark.parametrize("m", [100, 500, 750])
+@pytest.mark.parametrize("m", [100, *(pytest.param(m, marks=pytest.mark.slow) for m in (500, 750))])
 def test_fashion_mnist_images_are_moved_as_little_as_possible(fashion, m):
     """The closed form of 500 has the condition number 1.5e7, and would retrain W with errors of 4e-9.
 
@@ -677,6 +677,7 @@ def test_fashion_mnist_images_are_moved_as_little_as_possible(fashion, m):
     assert worst_error(nearest.nearest(Phi_0, W, max_condition=5e4), W) <= 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m, rank, missing", [(750, 576, 0.27), (1000, 588, 0.22)])
 def test_mnist_images_that_cannot_carry_w_are_repaired(digits, m, rank, missing):
     """m = 1000 images of rank 588: 22 % of W is missing from their span, so the closed form, Phi_0, is not exact."""
@@ -695,6 +696,7 @@ def test_mnist_images_that_cannot_carry_w_are_repaired(digits, m, rank, missing)
     assert worst_error(far, W) <= 1e-10 and 1e-4 < error(far, Phi_0) <= 2e-4
 
 
+@pytest.mark.slow
 def test_published_sets_that_rounding_destroys_are_refused(digits, fashion):
     """Of Fashion-MNIST the last bit of the features moves the model by 1e-6: no set stored in float64 trains it."""
     X, y, W = fashion
@@ -715,6 +717,7 @@ def test_published_sets_that_rounding_destroys_are_refused(digits, fashion):
         nearest.nearest_pseudoinverse(Phi_0, W, Y_S, 1.0)
 
 
+@pytest.mark.slow
 def test_mnist_as_pixels_gives_the_distances_of_the_literature_comparison(mnist):
     """First m rows in file order, pixels/255, lam = 1e3: 0.775, 0.634, 0.230 published, 0.337, 0.047, 0.0004 ours."""
     X = mnist.raw.X_train.reshape(60000, 784) / 255.0
@@ -766,17 +769,6 @@ def test_rows_are_left_alone_up_to_the_limit_and_raised_beyond():
         assert np.array_equal(found, Phi) is same and np.linalg.cond(found) <= 1e3
         assert found[1, 1] == pytest.approx(small if same else 1.01e-3, rel=1e-9)
 
-
-EPS = 2.0**-52
-
-
-def words(call):
-    """The warnings of a call; each has to point at this file, where the call is."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        call()
-    assert all(one.filename == __file__ for one in said)
-    return [str(one.message) for one in said]
 
 
 def test_the_default_limit_is_a_million_in_float64_and_a_thousand_in_float32():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64
+from conftest import EPS, conditioned, error, numpy64
 from ddref import krr, spectrum
 from ddref.measure import tolerance
 
@@ -260,9 +260,6 @@ def test_bad_input_is_refused_by_name(call, kind, message):
 
 
 # ------------------------------------------------------ thresholds, from both sides of each
-
-
-EPS = 2.0**-52
 
 
 def by_hand(w=(1.0,), n=1.0, dof=0, rest=0.0, rounding=0.0, cut=0.0, least=0.0, lost="", squares=None, VtB=None):

@@ -47,6 +47,7 @@ FILES = {
     "maps/activations": "maps",
     "maps/coupling": "maps",
     "maps/networks": "maps",
+    "maps/drawn": "maps files",
     "maps/written": "maps upgrade files",
     "maps/fourier": "fourier maps",
     "maps/conv": "conv",
