@@ -14,6 +14,7 @@ from ddref.command import export as exporting
 from ddref.command import main
 from ddref.command.eight_bits import coefficients, in_bytes, labels_for
 from ddref.command.export import export
+from ddref.command.readable import points_as_table
 from ddref.tables import TableEncoder
 
 
@@ -182,11 +183,26 @@ def test_a_set_without_pictures_says_so_and_writes_its_numbers(shape, tmp_path, 
     assert measure.relative_error(W, files.model(saved).W) < 1e-9
 
 
-def test_the_points_of_a_table_are_a_table_that_trains_the_model(tmp_path):
+def table_set(target, k):
+    """A set of a table with a number, words and this target, or these."""
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"size": [1.0, 2.0, 3.0, 5.0], "hue": ["red", "blue, pale", "red", "blue, pale"]})
-    encoder = TableEncoder(target="price").fit(frame)
-    saved = image_set(3, (1, 3), k=1, scaling="columns")._replace(image_shape=None, table=encoder.describe())
+    encoder = TableEncoder(target=target).fit(frame)
+    return image_set(3, (1, 3), k=k, scaling="columns")._replace(image_shape=None, table=encoder.describe())
+
+
+@pytest.mark.parametrize("target, k, names", [(("price", "age"), 2, ["price", "age"]), (None, 2, ["target 0", "target 1"]), (None, 1, ["target"])])
+def test_targets_have_the_names_that_a_table_gives_them(target, k, names, tmp_path):
+    saved = table_set(target, k)
+    export(saved, tmp_path / "out")
+    assert (tmp_path / "out" / "labels.csv").read_text().splitlines()[0] == ",".join(["point", *names])
+    shown = [line.split("  ")[0] for line in points_as_table(saved).splitlines()[-k:]]
+    assert shown == [f"label {name.removeprefix('target ')}" if k == 2 else "label 0" for name in names]
+
+
+def test_the_points_of_a_table_are_a_table_that_trains_the_model(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    saved = table_set("price", 1)
     export(saved, tmp_path / "out")
     points = pandas.read_csv(tmp_path / "out" / "points.csv", index_col="point")
     assert points.columns.tolist() == ["size", "hue=blue, pale", "hue=red"] and np.array_equal(points, saved.X_S)

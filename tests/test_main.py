@@ -179,6 +179,8 @@ def test_predict_reads_arrays(inputs, tmp_path, capsys):
     assert tables[0] == tables[1] and tables[0][0] == "prediction" and len(tables[0]) == 443
     assert main(["predict", str(tmp_path / "s.npz"), str(inputs / "wine.csv"), "--out", str(tmp_path / "q.csv")]) == 2
     assert "was not made from a table" in capsys.readouterr().err
+    line = ["predict", tmp_path / "s.npz", inputs / "X.npy", "--out", tmp_path / "q.csv"]
+    assert "--test is for a folder of images, and" in refused(capsys, *line, "--test", "0.2")
 
 
 # -- samples that do not fit into memory

@@ -41,8 +41,7 @@ def test_each_class_has_a_row_of_its_own_and_its_name_in_front():
     rows = [greys(page[y], {0, *values} - {255}) for y in range(GAP + 12, len(page) - 40, 24 * 3 + GAP * 2 + 17)]
     # 24 x 32 is drawn three times as large; the darkest and the lightest are the letters and the page
     assert [[v for v in row if v] for row in rows[:3]] == [[40, 120], [160], [80, 200]]
-    several = sheet(pictures([10, 90], ["a", "b"]))[0]
-    assert np.array_equal(np.unique(several[GAP + 5, :, 0])[[0, -2]], [0, 255]) or len(several) < 150  # one row for all
+    assert len(sheet(pictures([10, 90], ["a", "b"]))[0]) < 150  # one row for all
 
 
 def test_points_stand_with_the_samples_they_started_from_where_these_are_known():

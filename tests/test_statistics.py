@@ -12,15 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import conditioned, error, numpy64
+from conftest import EPS, conditioned, error, numpy64
 from ddref import files, krr, npz
 from ddref.measure import tolerance
 from ddref.statistics import Statistics, accumulate, loaders, stream
 from ddref.statistics import rows as rows_file
 from ddref.statistics import sums as sums_file
 from ddref.statistics.rows import FileRows, Lazy
-
-EPS = 2.0**-52
 
 
 def sums(Phi, Y):

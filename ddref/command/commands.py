@@ -24,7 +24,6 @@ from ..npz import shortened, whole_file
 from ..statistics.rows import FileRows, Lazy
 from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
-from ..tables.encoder import TableEncoder
 from .arguments import parser
 from .devices import features_on, scores_on
 from .export import export
@@ -41,6 +40,7 @@ from .inputs import (
     targets_of,
 )
 from .picture import sheet
+from .points import outputs
 from .readable import points_as_table
 from .report import (
     Progress,
@@ -273,10 +273,7 @@ def _predicted(saved: files.Saved, scores: np.ndarray) -> tuple[list[str], list[
     """Names and columns of a table of predictions: what is decided, then scores."""
     k, columns = scores.shape[1], scores.T.tolist()
     if saved.class_names is None:
-        targets = (
-            () if saved.table is None else TableEncoder.from_dict(saved.table).targets
-        )
-        names = targets if len(targets) == k else range(k)
+        names = outputs(saved) or range(k)
         return [f"prediction {n}" for n in names] if k > 1 else ["prediction"], columns
     named = [f"score {name}" for name in saved.class_names]
     if saved.classes is None:

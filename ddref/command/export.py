@@ -19,6 +19,7 @@ from ..measure import relative_error
 from ..npz import shortened
 from ..tables.encoder import TableEncoder
 from .eight_bits import coefficients, in_bytes, labels_for
+from .points import outputs
 from .readme import readme
 from .report import aligned
 
@@ -166,10 +167,9 @@ def _read_again(part, rounded):
 
 def _write_labels(path, saved, Y_S):
     """A line a point, a column a class or target; the first column names the point."""
-    k, named = Y_S.shape[1], (saved.table or {}).get("target")
-    names = [f"target {i}" for i in range(k)] if k > 1 else [named or "target"]
-    if saved.class_names is not None:
-        names = [shortened(name) for name in saved.class_names]
+    names = list(map(shortened, outputs(saved)))
+    k = Y_S.shape[1]
+    names = names or ([f"target {i}" for i in range(k)] if k > 1 else ["target"])
     _write_csv(path, ["point", *names], Y_S)
 
 

@@ -121,6 +121,7 @@ def samples(options: argparse.Namespace, saved: files.Saved) -> Any:
     """
     path = Path(options.input).expanduser()
     kind = _kind(path)
+    check_options(options, kind)
     if kind == "a table":
         if saved.table is None:
             raise ValueError(

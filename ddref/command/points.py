@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import files
 from ..npz import shortened
+from ..tables.encoder import TableEncoder
 
 DAYS = 10**6  # a date farther from 1970 is a number of days
 
@@ -71,6 +72,14 @@ def caption(saved: files.Saved, row: int) -> str:
     named = zip(saved.class_names, scores, strict=True)
     there = [name for name, score in named if score > files.PRESENT]
     return shortened(", ".join(there) or "none", 40)
+
+
+def outputs(saved: files.Saved) -> tuple[str, ...]:
+    """Names of the columns of Y_S: classes, labels or targets; none where not known."""
+    if saved.class_names is not None or saved.table is None:
+        return saved.class_names or ()
+    targets = TableEncoder.from_dict(saved.table).targets
+    return targets if len(targets) == saved.Y_S.shape[1] else ()
 
 
 def shown(found: list[Group], saved: files.Saved) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from .. import files
 from ..npz import shortened
 from ..tables.encoder import Entry, TableEncoder
-from .points import caption, class_of, groups, plainly, shown, written
+from .points import caption, class_of, groups, outputs, plainly, shown, written
 
 WIDTH, NAME, CELL = 110, 28, 30  # letters: of a line, a name, a cell
 COLUMNS, POINTS, LABELS = 60, 12, 6  # that are printed at most
@@ -81,14 +81,9 @@ def _cells(saved, used, row):
 
 
 def _label_names(saved):
-    k, target = saved.Y_S.shape[1], (saved.table or {}).get("target")
-    if saved.class_names is not None:
-        names = [f"score {shortened(name, NAME - 6)}" for name in saved.class_names]
-    elif k == 1 and isinstance(target, str):
-        names = [f"label {shortened(target, NAME - 6)}"]
-    else:
-        names = [f"label {i}" for i in range(k)]
-    return names[:LABELS]
+    kind = "label" if saved.class_names is None else "score"
+    names = outputs(saved) or list(map(str, range(saved.Y_S.shape[1])))
+    return [f"{kind} {shortened(name, NAME - 6)}" for name in names[:LABELS]]
 
 
 def _number(kind: str, value: float, mean: float | None) -> str:

@@ -734,17 +734,9 @@ class Distiller(BaseEstimator):
         """What is subtracted from each column, and what each is divided by."""
         if self.scaling is None:
             return np.zeros(X.shape[1]), np.ones(X.shape[1])
-        if self.scaling == "global" and weights is None:
-            std = float(X.std()) if X.max() > X.min() else 0.0
-            d = X.shape[1]
-            return np.full(d, float(X.mean())), np.full(d, std if std > 0 else 1.0)
         if self.scaling == "global":
-            each = None if weights is None else np.repeat(weights, X.shape[1])
-            mean, std = (
-                column_means(X.ravel(), each),
-                column_deviations(X.ravel(), each),
-            )
-            std = std if np.ptp(X) > 0 and std > 0 else 1.0
+            mean, std = _of_all_values(X, weights)
+            std = std if X.max() > X.min() and std > 0 else 1.0
             return np.full(X.shape[1], mean), np.full(X.shape[1], std)
         means, stds = column_means(X, weights), column_deviations(X, weights)
         varies = X.max(axis=0) > X.min(axis=0)
@@ -1482,6 +1474,14 @@ def _codes_of(y):
             f"at least 2 classes are needed, y has 1 class: {classes.tolist()[0]!r}"
         )
     return classes, codes
+
+
+def _of_all_values(X, weights):
+    """Mean and standard deviation of all values of X (n, d), which may be of a file."""
+    if weights is None:
+        return X.mean(), X.std()
+    A, each = X.ravel(), np.repeat(weights, X.shape[1])
+    return column_means(A, each), column_deviations(A, each)
 
 
 def _decisions(P):
