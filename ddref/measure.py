@@ -379,7 +379,7 @@ def sensitivity(Phi_S: Array, Y_S: Array, lam_S: float) -> Sensitivity:
     check_shapes(Phi_S=(Phi_S, "mp"), Y_S=(Y_S, "mk"))
     lam_S = check_lam(lam_S, "lam_S")
     svd = thin_svd(Phi_S)
-    W_S = norm(svd.solve(Y_S, lam_S)) if svd.rank else 0.0
+    W_S = norm(svd.solve(Y_S, lam_S))
     if W_S == 0 or (lam_S == 0 and svd.rank < min(Phi_S.shape)):
         return Sensitivity(math.inf, math.inf)
     features, labels = svd.sensitivity(Y_S, lam_S)

@@ -201,6 +201,7 @@ def changed_map(path, argument=None, **fields):
         ({"argument": {"like": 1}}, "the arguments of orthogonal_features must be"),
         ({"argument": {"seed": True}}, "the seed of the feature map is True, no such integer"),
         ({"argument": {"seed": -1}}, "the seed of the feature map is -1"),
+        ({"argument": {"seed": 1 << 128}}, "the seed of the feature map is 340282.*, no such integer"),
         ({"argument": {"seed": 6}}, "has other weights"),
         ({"argument": {"d": 2}}, "has other weights"),
         ({"argument": {"d": "3"}}, "set.npz: "),

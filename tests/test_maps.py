@@ -1116,6 +1116,7 @@ def test_a_map_is_stored_by_an_integer_seed_and_drawn_again_within_the_limit():
     found = describe(maps.leaky_relu_network([30, 20], seed=np.int64(1)), "map", arrays, map_arrays=False)
     assert found["kind"] == KIND and not arrays
     size = 8 * entries(found)
+    assert size == 8 * (30 * 20 + 4096)
     assert restore(found, "map", {}, max_bytes=size).output_dim == 20
     with pytest.raises(ValueError, match=f"has {size:,} bytes, more than max_bytes = {size - 1:,}; refused"):
         restore(found, "map", {}, max_bytes=size - 1)

@@ -369,9 +369,9 @@ def test_exactness_is_the_normal_equations_and_a_span_to_the_last_digit(rng, m, 
 def test_projections_that_keep_the_model_keep_exactness_to_the_last_digit(rng, lam):
     Phi, Y, W = exact_case(rng, 3, 5, 2, lam)
     basis = np.hstack([W, integers(rng, 5, 1)])
-    for columns in (basis, basis[:, 1:]):
+    for columns, kept in ((basis, True), (basis[:, 1:], False)):
         Pi = columns @ pinv(columns)
-        assert equal(train(Phi @ Pi, Y, lam), W) == equal(Pi @ W, W)
+        assert equal(Pi @ W, W) is kept and equal(train(Phi @ Pi, Y, lam), W) is kept
 
 
 @pytest.mark.parametrize("lam", [0, Fraction(1, 3)])

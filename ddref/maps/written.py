@@ -58,21 +58,22 @@ def describe(
     for name, A in weights.items():
         if A is not None:
             arrays[f"{place}/{name}"] = np.ascontiguousarray(as_numpy(A))
-    for name, part in parts.items():
-        found[name] = (
-            [
-                describe(each, f"{place}/{i}", arrays, map_arrays=map_arrays)
-                for i, each in enumerate(part)
-            ]
-            if isinstance(part, list)
-            else describe(
-                part,
-                f"{place}/{PLACES.get(name, name)}",
-                arrays,
-                map_arrays=map_arrays,
-            )
-        )
-    return found
+
+    def inner(name, part):
+        where = f"{place}/{PLACES.get(name, name)}"
+        return describe(part, where, arrays, map_arrays=map_arrays)
+
+    return found | _each(parts, inner)
+
+
+def _each(parts, inner):
+    """``inner(name, part)`` of each map, and of each in a list by its number."""
+    return {
+        name: [inner(i, each) for i, each in enumerate(part)]
+        if isinstance(part, list)
+        else inner(name, part)
+        for name, part in parts.items()
+    }
 
 
 def _weights_of(phi):
@@ -120,19 +121,12 @@ def _restored(found, place, arrays, asarray, depth):
     for name in cls.arrays:
         A = arrays.pop(f"{place}/{renamed.get(name, name)}", None)
         options[name] = None if A is None else asarray(A)
-    for name in cls.maps:
-        part = found[name]
-        options[name] = (
-            [
-                _restored(each, f"{place}/{i}", arrays, asarray, depth + 1)
-                for i, each in enumerate(part)
-            ]
-            if isinstance(part, list)
-            else _restored(
-                part, f"{place}/{PLACES.get(name, name)}", arrays, asarray, depth + 1
-            )
-        )
-    return cls(**options)
+
+    def inner(name, part):
+        where = f"{place}/{PLACES.get(name, name)}"
+        return _restored(part, where, arrays, asarray, depth + 1)
+
+    return cls(**options, **_each({name: found[name] for name in cls.maps}, inner))
 
 
 def _class_of(kind):

@@ -88,4 +88,4 @@ def smooth_count(p: int, d: int, r: int) -> int:
     """
     generic_count(p, d, r)  # checks
     full, rest = divmod(p, d + r)  # full points for each column: r of them, d + r each
-    return r * full + min(r, rest) if full else r
+    return r * full + min(r, rest)

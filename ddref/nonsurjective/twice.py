@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from ..arrays import Array, check_arrays, check_lam, eps_of, norm, thin_svd
+from ..arrays import Array, check_arrays, check_lam, eps_of, norm, size_of, thin_svd
 from .count import smooth_count
 from .layer import check_tensors
 from .linearised import Linearisation
@@ -175,7 +175,7 @@ def move_of_column(
     linearise = Linearisation(phi, X, len(q))
     linearise.blur = 0.0  # the derivative as it is
     J = linearise(X).transposed().reshape(-1, len(q))
-    unit = norm(Phi) / (norm(J) or 1.0)  # features and derivatives count alike
+    unit = norm(Phi) / size_of(J)  # features and derivatives count alike
     svd = thin_svd(torch.cat([unit * J, Phi]), max(FULL, len(q) * eps_of(X)))
     change = svd.U @ ((svd.Vh @ q) / svd.s)
     return unit * change[: len(J)].reshape(X.shape), svd.rank
