@@ -87,6 +87,7 @@ class Repeats:
     """How often the same rows come, by fingerprints of a part of them: the same part
     each time, and smaller where there are many.
 
+    >>> import numpy as np
     >>> rows = Repeats()
     >>> for _ in range(3):
     ...     rows.add(np.eye(2), np.ones((2, 1)))
