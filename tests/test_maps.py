@@ -1120,7 +1120,9 @@ def test_a_map_is_stored_by_an_integer_seed_and_drawn_again_within_the_limit():
     assert restore(found, "map", {}, max_bytes=size).output_dim == 20
     with pytest.raises(ValueError, match=f"has {size:,} bytes, more than max_bytes = {size - 1:,}; refused"):
         restore(found, "map", {}, max_bytes=size - 1)
-    for seed, kind in (((1 << 128) - 1, KIND), (1 << 128, "RandomFourier")):  # of 128 bits, and of one more
+    found = describe(maps.flow(4, 3, seed=1, hidden=5), "map", arrays, map_arrays=False)
+    assert entries({"kind": "Chain", "steps": [found]}) == entries(found) == 3 * (4 * 4 * 5 + 4096)
+    for seed, kind in ((0, KIND), ((1 << 128) - 1, KIND), (1 << 128, "RandomFourier")):  # up to 128 bits
         phi = maps.gaussian_features(3, 2, 1.0, seed=seed)
         assert describe(phi, "map", {}, map_arrays=False)["kind"] == kind
     used = describe(maps.leaky_relu_network([3, 2], seed=np.random.default_rng(1)), "map", arrays, map_arrays=False)
