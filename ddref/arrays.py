@@ -102,6 +102,22 @@ def check_dense(**arrays: Any) -> None:
                 raise TypeError(f"{name} is {what}")
 
 
+def check_digits(**arrays: Any) -> None:
+    """Refuse by name arrays of NumPy that float64 holds a part of: complex numbers,
+    and those of more digits.
+    """
+    for name, A in arrays.items():
+        dtype: Any = getattr(A, "dtype", None)
+        kind = getattr(dtype, "kind", "")
+        if kind == "c":
+            raise ValueError(f"{name} has dtype {dtype}. Complex data not supported")
+        if kind == "f" and dtype.itemsize > 8:
+            raise TypeError(
+                f"{name} has dtype {dtype}, and everything is computed in float64: "
+                f"pass {name}.astype(float)"
+            )
+
+
 def check_shapes(**arrays: tuple[Array | None, str]) -> None:
     """Refuse arrays whose dimensions of one letter differ: ``check_shapes(Phi=(Phi,
     "np"), W=(W, "pk"))``.

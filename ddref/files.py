@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import intercept, krr
+from .arrays import check_dense, check_digits
 from .maps.written import describe, on_rows, restore
 from .maps.written import plain as plain
 from .measure import Certificate
@@ -242,8 +243,7 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     """Features (n, p), in float64, of rows `X` (n, d): ``phi((X - mean) / scale)``.
 
     The distilled set is trained on those of its points. Tensors become arrays of NumPy.
-    ValueError for rows of another
-    width.
+    ValueError for rows of another width, TypeError for what float64 does not hold.
 
     Examples
     --------
@@ -253,8 +253,15 @@ def features(saved: Saved, X: np.ndarray) -> np.ndarray:
     >>> features(set_, np.array([[3.0, 1.0]]))
     array([[1., 0.]])
     """
+    check_dense(X=X)
     if hasattr(X, "detach"):  # a tensor, whatever its dtype
-        X = X.detach().cpu().double().numpy()
+        real = X.detach().resolve_conj().cpu()
+        X = (real if real.is_complex() else real.double()).numpy()
+    check_digits(X=X)
+    if hasattr(X, "toarray"):
+        raise TypeError("X is sparse: pass X.toarray(), of some rows at a time")
+    if np.asarray(X).dtype.kind not in "biufO":
+        raise TypeError(f"rows of numbers are needed, X has {np.asarray(X).dtype}")
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != len(saved.mean):
         raise ValueError(

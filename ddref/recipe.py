@@ -505,26 +505,24 @@ def _feature_rounding(phi, X_S, Phi_S, eps):
 
 def _why_not_exact(found, lam_S):
     certificate = found.certificate
-    way = (
-        "use a better conditioned map (orthogonal weights, fewer layers), columns of "
-        "one scale (scaling='columns' of the estimators), float64, other points, or "
-        "with near a smaller max_condition"
-    )
+    single = "float64, " if eps_of(found.X_S) > 1e-10 else ""
+    way = f"use {single}a better conditioned map"
     if lam_S:
         way = f"leave lam_S = {lam_S:.3g} out, or {way}"
+    else:
+        way += ", scaling='columns' or a smaller max_condition"
     doubt, error_b = "", ""
     if certificate.uncertain is not None:
-        doubt = f", and rounding in the training may add {certificate.uncertain:.2g}"
+        doubt = f", training adds {certificate.uncertain:.2g}"
     if certificate.intercept_error is not None:
-        error_b = f" and {certificate.intercept_error:.3g} from b"
-        error_b += f" ({certificate.intercept_tolerance:.2g} allowed)"
+        error_b = f" and {certificate.intercept_error:.2g} from b"
+        error_b += f" ({certificate.intercept_tolerance:.2g})"
     return (
         f"the set found is not exact: training on it gives a model "
-        f"{certificate.relative_error:.3g} away from W "
-        f"({certificate.tolerance:.2g} allowed{doubt}){error_b}. Rounding X_S (entries "
-        f"up to {certificate.largest_input:.3g}) changes its features by "
-        f"{certificate.rounding:.2g}, their condition number is "
-        f"{certificate.condition:.3g}; {way}"
+        f"{certificate.relative_error:.2g} away from W "
+        f"({certificate.tolerance:.2g} allowed{doubt}){error_b}; rounding X_S (up "
+        f"to {certificate.largest_input:.2g}) moves features by "
+        f"{certificate.rounding:.2g}, condition {certificate.condition:.2g}; {way}"
     )
 
 

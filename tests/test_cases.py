@@ -355,7 +355,7 @@ def test_timestamps_of_one_scale_with_small_columns_are_refused_by_numbers_that_
     said = str(refusal.value)
     if "is not exact" in said:
         away, allowed = map(float, re.search(r"model (\S+) away from W \((\S+) allowed\)", said).groups())
-        assert away > allowed and "scaling='columns'" in said
+        assert away > allowed and "scaling='columns'" in said and len(said) < 300
     else:
         assert float(re.search(r"costs about a fraction (\S+) of it", said)[1]) > 0.01
     assert DistilledRidge(scaling="columns").fit(A, y).certificate_.exact

@@ -380,6 +380,19 @@ def test_the_first_layer_that_cannot_be_inverted_is_named(call, message):
         call()
 
 
+BLOCK = nn.TransformerEncoderLayer(16, 2)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(16, 1700), nn.LayerNorm(16), BLOCK, nn.Conv2d(1, 9, 2, 2, dtype=torch.float32)])
+def test_a_refusal_of_a_layer_is_one_line_below_300_letters_however_long_the_layer_is(layer):
+    with pytest.raises(ValueError, match="layer 1, .*otherwise ddref.nonsurjective.solve") as refused:
+        if isinstance(layer, nn.Conv2d):
+            sequential(nn.Identity(), layer)
+        else:
+            sequential(nn.Flatten(), layer)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
+
+
 def test_only_a_sequential_is_converted():
     with pytest.raises(TypeError, match="must be a torch.nn.Sequential, got Linear"):
         from_torch(nn.Linear(2, 2), 2)

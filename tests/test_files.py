@@ -14,6 +14,7 @@ from contextlib import nullcontext
 import fuzz
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import datasets as toys
@@ -984,6 +985,21 @@ def test_where_points_came_from_is_told_of_every_point(changes, words, tmp_path)
     else:
         with pytest.raises(ValueError, match=words):
             files.save(tmp_path / "set.npz", saved)
+
+
+@pytest.mark.parametrize("X, words", [
+    (np.ones((2, 3)) + 0j, "X has dtype complex128. Complex data not supported"),
+    (np.array([["1_000", "2", "3"]]), "rows of numbers are needed, X has <U5"),
+    (np.ma.masked_array(np.ones((2, 3)), mask=np.eye(2, 3)), "X is masked: fill its gaps"),
+    (scipy.sparse.csr_matrix(np.ones((2, 3))), r"X is sparse: pass X.toarray\(\)"),
+    (np.ones((2, 3), np.longdouble), r"X has dtype float128, .*pass X.astype\(float\)"),
+])  # fmt: skip
+def test_rows_that_float64_does_not_hold_are_refused_and_never_cut(X, words):
+    if "float128" in words and X.dtype.itemsize == 8:
+        pytest.skip("longdouble is float64 here")
+    with warnings.catch_warnings(), pytest.raises((TypeError, ValueError), match=words):
+        warnings.simplefilter("error")
+        files.features(example(), X)
 
 
 def test_tensors_and_what_has_a_checksum_of_its_own_are_taken_as_they_are():

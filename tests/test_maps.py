@@ -247,7 +247,7 @@ ONE = np.ones((1, 2))
     "call, kind, message",
     [
         (lambda: maps.Linear(planted(6, 4, 3)).preimage(np.ones((1, 4))), ValueError,
-         r"rank 3 is not onto R\^4: a rank-deficient layer .*at most 3 columns"),
+         r"rank 3 is not onto R\^4: a rank-deficient layer; .*at most 3 columns"),
         (lambda: maps.Linear(planted(4, 6, 4)).preimage(np.ones((1, 6))), ValueError,
          r"rank 4 is not onto R\^6: more features than inputs"),
         (lambda: maps.Linear(np.diag([1.0, 1e-9]), rtol=1e-6).preimage(ONE), ValueError, r"rank 1 is not onto R\^2"),
@@ -662,7 +662,7 @@ def test_a_matrix_is_onto_above_the_larger_side_times_eps(dtype, eps, count, ont
     phi = maps.Linear(A)
     assert phi.is_onto() == onto and phi.rank == 1 + onto
     if not onto:
-        with pytest.raises(ValueError, match=r"a rank-deficient layer reaches only a subspace; use p <= d") as refused:
+        with pytest.raises(ValueError, match=r"a rank-deficient layer; use p <= d, at most 1 columns") as refused:
             phi.preimage(np.ones((1, 2), dtype))
         assert ("judged in float32" in str(refused.value)) == (dtype == "float32")
     assert maps.Linear(A, rtol=1e-3).rank == 1 and maps.Linear(np.diag([1.0, 1e-3]), rtol=0.9e-3).rank == 2

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from ..arrays import check_dense
+from ..arrays import check_dense, check_digits
 from ..statistics.rows import FileRows, Lazy, parts
 from ..tables.frames import as_frame, is_frame
 from .weights import checked_weights, column_deviations, column_means
@@ -124,24 +124,10 @@ def plain_rows(X: Any, name: str = "X") -> Any:
         return X  # of scipy.sparse
     check_dense(**{name: X})
     if not hasattr(X, "detach"):
-        _check_digits(X, name)
+        check_digits(**{name: X})
         return X
     X = X.detach().resolve_conj().resolve_neg().cpu()
     return (X.float() if "bfloat16" in str(X.dtype) else X).numpy()
-
-
-def _check_digits(X: Any, name: str) -> None:
-    """Refuse numbers with more digits than float64 has, and complex ones."""
-    dtype = getattr(X, "dtype", None)
-    if not isinstance(dtype, np.dtype):
-        return
-    if dtype.kind == "f" and dtype.itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {dtype}, and everything is computed in float64: pass "
-            f"{name}.astype(float)"
-        )
-    if dtype.kind == "c":
-        raise ValueError(f"{name} has dtype {dtype}. Complex data not supported")
 
 
 def present_in_frame(

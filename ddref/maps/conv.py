@@ -200,7 +200,7 @@ class Conv2d(Affine):
             found = self._obstacle_of_overlaps(sizes)
         if found is None:
             return None
-        single = " (judged in float32; float64, phi.to, may see more)"
+        single = " (judged in float32; float64 may see more)"
         single = single if self.weight.dtype == torch.float32 and p <= d else ""
         return f"{self!r} is not onto: {found}{single}"
 

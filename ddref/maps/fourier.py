@@ -169,8 +169,8 @@ class RandomFourier(Chain):
             )
             raise ValueError(
                 f"cos(X A + b) with A of shape (d, p) = ({d}, {p}) and rank "
-                f"{self.rank} is not onto the cube: {kind}; use p <= d with A of full "
-                f"column rank, at most {self.rank} columns; {OTHERWISE}"
+                f"{self.rank} is not onto the cube: {kind}; use p <= d, at most "
+                f"{self.rank} columns; {OTHERWISE}"
             )
         self.steps[1].check_reach(Phi)
 

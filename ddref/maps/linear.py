@@ -137,11 +137,10 @@ class Linear(Affine):
         if self.rank == p:
             return None
         kind = "more features than inputs" if p > d else "a rank-deficient layer"
-        single = " (judged in float32; float64, phi.to, may see more)"
+        single = " (judged in float32; float64 may see more)"
         return (
             f"X A + b with A of shape (d, p) = ({d}, {p}) and rank {self.rank} is not "
-            f"onto R^{p}: {kind} reaches only a subspace; use p <= d with A of full "
-            f"column rank, at most {self.rank} columns"
+            f"onto R^{p}: {kind}; use p <= d, at most {self.rank} columns"
             f"{single if eps_of(self.A) > EPS else ''}"
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ..npz import shortened
 from .activations import ACTIVATIONS
 from .base import OTHERWISE, Chain, Map, row_norms
 from .conv import Conv2d, input_sizes
@@ -29,9 +30,10 @@ RANGES = {
     "LogSoftmax": "(-inf, 0]",
 }
 SUPPORTED = (
-    "Linear, Conv2d, LeakyReLU, PReLU with one slope, Flatten, Unflatten, Identity, "
-    "Sequential, batch normalisation and dropout after net.eval(), maps of your own"
+    "Linear, Conv2d, LeakyReLU, PReLU of one slope, Flatten, Unflatten, and in eval() "
+    "BatchNorm, Dropout"
 )
+WORDS = 60  # letters of a layer in a message
 DROPOUT = (
     *("Dropout", "Dropout1d", "Dropout2d", "Dropout3d"),
     *("AlphaDropout", "FeatureAlphaDropout"),
@@ -88,7 +90,7 @@ def from_torch(network: torch.nn.Sequential, input_shape: Any) -> Chain:
     sizes = shape = input_sizes(input_shape)
     steps: list[Map] = []
     for name, layer in _layers_as_applied(network, "the network"):
-        where = f"layer {name}, {layer},"
+        where = f"layer {name}, {shortened(str(layer), WORDS)},"
         try:
             step, shape = _as_map(layer, shape)
         except ValueError as error:
@@ -117,7 +119,8 @@ def _layers_as_applied(network, where, prefix=""):
             inner = f"layer {prefix}{name}"
             yield from _layers_as_applied(layer, inner, f"{prefix}{name}.")
         else:
-            _check_plain(layer, f"layer {prefix}{name}, {layer},")
+            words = shortened(str(layer), WORDS)
+            _check_plain(layer, f"layer {prefix}{name}, {words},")
             yield prefix + name, layer
 
 
