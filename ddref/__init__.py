@@ -35,6 +35,7 @@ __all__ = [
     "nearest",
     "nonsurjective",
     "npz",
+    "privacy",
     "recipe",
     "spectrum",
     "statistics",

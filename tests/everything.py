@@ -22,6 +22,7 @@ from ddref import (
     measure,
     nearest,
     nonsurjective,
+    privacy,
     recipe,
     spectrum,
     statistics,
@@ -57,6 +58,8 @@ def algebra(asarray):
     yield "distill.labels", Y_S
     yield "distill.features", distill.features(W, 10 * Y[:4], 0.01)
     yield "measure.verify", measure.verify(found, Y_S, 0.01, W)
+    yield "privacy.recover_model", privacy.recover_model(found, Y_S, 0.01)
+    yield "privacy.membership", privacy.membership(Phi, Y, W, G, 0.1, variance=0.2)
     yield "gauge.orthonormal", gauge.orthonormal(W, 4)
     yield "gauge.change_of_basis", gauge.change_of_basis(found, Y_S, 2 * asarray(np.eye(5)), 0.01)
     yield "frontier.truncate", frontier.truncate(W, 2, G, 0.1)
@@ -93,6 +96,8 @@ def networks():
         found = nonsurjective.solve(phi, W, X[:9], lam_S=1e-3)
         assert found.converged
         yield f"nonsurjective.solve {name}", [found.X_S, found.Y_S]
+        rebuilt = privacy.reconstruct(phi, phi(X_0[:2]).T @ Y[:2], X_0[:2] + 0.1 * X[:2])
+        yield f"privacy.reconstruct {name}", [rebuilt.X, rebuilt.alpha]
     for labels, kernel in (("solve", kip.linear), ("learn", kip.ntk)):
         state = kip.start(X_0, Y[:5], seed=0)
         state = kip.train(state, X, Y, steps=3, lam_S=0.1, kernel=kernel, labels=labels, batch=20)
