@@ -35,7 +35,7 @@ from ..arrays import (
 from .count import generic_count
 from .layer import check_tensors
 from .linearised import Linearisation
-from .systems import SYSTEMS, Fit, System, system_at
+from .systems import SYSTEMS, Fit, System, Systems
 
 TOL = {torch.float64: 1e-12, torch.float32: 2e-5}  # default tolerance of solve
 
@@ -277,7 +277,7 @@ class Problem:
         self.phi = phi
         self.Q = Q
         self.dtype = X_0.dtype
-        self.method = method
+        self.systems = Systems(method)
         self.Phi_0 = checked_features(phi, X_0, Q)
         self.linearise = Linearisation(phi, X_0, len(Q))
 
@@ -300,7 +300,7 @@ class Problem:
 
     def system(self, X: Array, fit: Fit) -> System:
         """The equations of a step from X."""
-        return system_at(self.linearise(X), fit, X.shape[1], self.method)
+        return self.systems.at(self.linearise(X), fit, X.shape[1])
 
 
 def next_points(
