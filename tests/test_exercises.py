@@ -165,6 +165,15 @@ ANSWERS = {
     "14_your_data": {
         "check_alpha": ("255**2 * 0.02", ["255 * 0.02", "0.02", "0.02 / 255**2"]),
         "check_points": ("(7, 4, 21)", ["(7, 3, 100)", "(8, 4, 21)", "(7, 4, 100)"]),
+        "check_rows": (
+            "lambda X, y, w: (np.sqrt(w)[:, None] * (X - np.average(X, 0, w)), np.sqrt(w) * (y - np.average(y, 0, w)))",
+            [
+                "lambda X, y, w: (np.sqrt(w)[:, None] * X, np.sqrt(w) * y)",  # no means
+                "lambda X, y, w: (np.sqrt(w)[:, None] * (X - X.mean(0)), np.sqrt(w) * (y - y.mean()))",  # plain means
+                "lambda X, y, w: (w[:, None] * (X - np.average(X, 0, w)), w * (y - np.average(y, 0, w)))",  # no roots
+                "lambda X, y, w: (lambda A, b: (A - A.mean(0), b - b.mean()))(np.sqrt(w)[:, None] * X, np.sqrt(w) * y)",
+            ],
+        ),
     },
     "09_nonsurjective": {
         "check_partner": ("1.5", ["3.0", "-1.5"]),  # 3.0: the same point twice
