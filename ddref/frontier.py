@@ -174,9 +174,9 @@ def every_lambda(Phi: Array, Y: Array, *, rtol: float | None = None) -> EveryLam
 
     Notes
     -----
-    Book: thm-every-lambda. Source: Izzo and Zou (2023). Fewer points are enough where
-    the targets reach only part of the features: the minimum is the dimension of the
-    span of all G^j B.
+    Book: thm-every-lambda. Source: Maalouf, Jubran and Feldman (2022), as cited by
+    Chen, Huang and Weng (2024). Fewer points are enough where the targets reach only
+    part of the features: the minimum is the dimension of the span of all G^j B.
 
     Examples
     --------

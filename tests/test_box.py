@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from exactly import equal, fractions, integers, rank, spans, train
 from scipy.optimize import minimize
 
 from conftest import error, refit
@@ -27,6 +28,20 @@ def test_sets_in_the_box_are_exact_for_every_lam_and_nearer_than_shortened_rows(
     for lam_S in (0.0, 0.3):
         W_S, condition = refit(Phi_S, distill.labels(Phi_S, given[1], lam_S), lam_S)
         assert error(W_S, given[1]) < tolerance(condition, nx.dtype)
+
+
+@pytest.mark.parametrize("r", [1, 2, 3])
+def test_one_point_more_than_the_rank_is_exact_in_every_box_to_the_last_digit(rng, r):
+    """prop-box, part 1, for features between 1 and 2; and no r = 1 point there spans a model with two signs."""
+    W = integers(rng, 4, r) @ integers(rng, r, 3)
+    while rank(W) < r or rank(W[:, :r]) < r:
+        W = integers(rng, 4, r) @ integers(rng, r, 3)
+    middle = fractions(np.full((1, 4), 3)) / 2
+    Phi = np.vstack([middle + W[:, :r].T / (3 * np.max(np.abs(W))), middle])
+    assert len(Phi) == r + 1 and within(Phi, 1, 2) and spans(Phi, W)
+    assert equal(train(Phi, Phi @ W, 0), W)
+    signs = fractions([[1], [-1], [1], [1]])
+    assert not any(spans(1 + abs(integers(rng, 1, 4)) / 5, signs) for _ in range(20))
 
 
 def test_a_set_inside_the_box_already_is_the_nearest_of_all(rng):

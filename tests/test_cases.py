@@ -8,6 +8,7 @@ import gzip
 import lzma
 import os
 import re
+import sys
 import zipfile
 
 import numpy as np
@@ -144,6 +145,14 @@ def test_neighbours_of_these_tables_are_read_or_refused_in_words(content, words,
     assert (code == 0) == (READ in out) and len(max(said.splitlines(), key=len, default="")) < 300
 
 
+def test_fractions_are_no_classes_unless_they_are_words(tmp_path, capsys):
+    versions = text(target=["1.10", "1.1"] * 12)
+    code, _, said = distilled(capsys, tmp_path / "t.csv", versions, "--task", "classification")
+    assert code == 2 and "fractions such as 1.1: classes are words or whole numbers; say --task regression, --words" in said
+    code, out, _ = distilled(capsys, tmp_path / "t.csv", versions, "--task", "classification", "--words", "y")
+    assert code == 0 and "2 classes: 1.1, 1.10" in out
+
+
 def test_words_that_may_be_dates_or_quantities_and_words_that_differ_in_capitals_are_told():
     assert (
         may_be_quantities(["5-Mar-2021", "6-Apr-2021", "7-Mar-2021"]) and may_be_quantities(["about 5", "5"]) is False
@@ -224,6 +233,8 @@ IMAGES = RNG.integers(0, 256, size=(24, 8, 8)).astype(np.uint8)
         ({"X": IMAGES[:, None], "y": KINDS}, "images of 8 x 8 x 1"),
         ({"X": np.stack([IMAGES] * 4, 1), "y": KINDS}, "(24, 4, 8, 8): channels first"),
         ({"X": np.zeros((24, 4, 4, 4)), "y": KINDS}, "which axis is the channels?"),
+        ({"X": np.zeros((24, 2, 8, 8)), "y": KINDS}, "which axis is the channels?"),
+        ({"X": np.zeros((24, 12, 9, 8)), "y": KINDS}, "which axis is the channels?"),
         (
             {"X": np.zeros((24, 2, 4, 4, 3)), "y": KINDS},
             "rows are samples, or images (n, height, width",
@@ -269,6 +280,8 @@ def test_neighbours_of_image_folders_are_read_or_refused_in_words(tmp_path):
 
     read = {
         "capitals": photos(tmp_path / "1", ending=".PNG"),
+        "of a disk on the network": change(photos(tmp_path / "13"), "train/cat/@eaDir/0.png", b"no image"),
+        "of a media library": change(photos(tmp_path / "14"), "train/cat/ehthumbs.db"),
         "hidden": change(photos(tmp_path / "2"), "train/.cache/x.png"),
         "of a Mac": change(photos(tmp_path / "3"), "train/cat/._0.png"),
         "names with blanks and dots": photos(tmp_path / "4", ("a cat", "dr. dog v1.2")),
@@ -290,6 +303,8 @@ def test_neighbours_of_image_folders_are_read_or_refused_in_words(tmp_path):
         "not one of .png, .jpg": change(photos(tmp_path / "9"), "train/cat/x.gif"),
         "at least 2 are needed": photos(tmp_path / "10", (".cat", "dog")),
     }  # fmt: skip
+    if sys.platform == "linux":  # elsewhere no file has such a name
+        refused["is no text in UTF-8: rename"] = photos(tmp_path / "15", ("train/caf\udce9", "train/dog"))
     (photos(tmp_path / "11") / "train/bird").mkdir()
     os.symlink(tmp_path / "1/train/cat/0.PNG", photos(tmp_path / "12") / "train/dog/9.png")
     refused |= {

@@ -889,6 +889,9 @@ def test_photos_are_turned_upright(container):
     assert data.X_train.shape == (5, 48, 32, 3)
     found = data.X_train.reshape(5, 3, 16, 2, 16, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(found, np.broadcast_to(QUARTERS, (5, 3, 2, 3)), atol=8)
+    assert data.notes == ("3 of 6 images turned upright as their tag says",)
+    contents["train/a/6.jpg"] = contents["train/a/8.jpg"] = contents["train/a/3.jpg"] = photo(QUARTERS, 9)  # no such tag
+    assert datasets.image_folder(container(contents)).notes == ()
 
 
 def test_a_photo_with_the_wrong_side_up_is_of_another_size(tmp_path):

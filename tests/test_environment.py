@@ -23,7 +23,7 @@ from environment_worker import in_a_new_process, seen  # noqa: E402
 
 from ddref import npz  # noqa: E402
 from ddref.datasets import pictures  # noqa: E402
-from ddref.nonsurjective.linearised import ProductsAt  # noqa: E402
+from ddref.nonsurjective.linearised import AutogradAt  # noqa: E402
 
 FILES = sorted((Path(__file__).resolve().parent.parent / "ddref").rglob("*.py"))
 INSTALLED = ("de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "es_ES.UTF-8", "German_Germany.1252")
@@ -186,7 +186,7 @@ def test_decoding_pictures_in_threads_leaves_the_warnings_of_all_others(fast_swi
 def test_forward_differentiation_in_threads_is_that_of_one(fast_switches):
     """Of the products with Jacobians too large to be kept, which the functions above do without."""
     X, _, _ = map(torch.tensor, everything.data())
-    at = ProductsAt(lambda X: torch.tanh(X @ X.mT), X)
+    at = AutogradAt(lambda X: torch.tanh(X @ X.mT), X, len(X))
     expected = at.push(X)
     with ThreadPoolExecutor(8) as pool:
         assert all(torch.equal(found, expected) for found in pool.map(at.push, [X] * 100))

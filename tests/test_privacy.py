@@ -225,30 +225,16 @@ def test_sums_that_nobody_clipped_and_seeds_are_refused():
 
 def worlds(f, y, sigma, *, clipped=True, mechanism=noisy):
     """The two worlds of the game: twenty samples, and these with one more, (f, y)."""
-    rng = np.random.default_rng(7)
     f = privacy.clip_rows(f[None]) if clipped else f[None]
-    Phi, Y = digits(rng, n=20, p=4, k=2)
-    without = sums(Phi, Y)
-    pairs = [(without.G, without.B), (without.G + f.T @ f, without.B + f.T @ y[None])]
-
-    def world(G, B):
-        def run(runs, rng):
-            G_, B_ = (np.broadcast_to(A, (runs, *A.shape)) for A in (G, B))
-            made = mechanism(G_, B_, sigma, gaussian_noise(rng))
-            return np.concatenate([A.reshape(runs, -1) for A in made], axis=1)
-
-        return run
-
-    return [world(*pair) for pair in pairs]
+    few = sums(*digits(np.random.default_rng(7), n=20, p=4, k=2))
+    pairs = [(few.G, few.B), (few.G + f.T @ f, few.B + f.T @ y[None])]
+    return [privacy.outcomes(*pair, sigma, mechanism) for pair in pairs]
 
 
 def lower_left_bare(G, B, sigma, add_noise):
     """A planted bug: noise on the upper triangle only."""
     made, M = noisy(G, B, sigma, add_noise)
-    below = np.tril_indices(G.shape[-1], -1)
-    made = np.array(made)
-    made[..., below[0], below[1]] = G[..., below[0], below[1]]
-    return made, M
+    return np.triu(made) + np.tril(G, -1), M
 
 
 AXIS, DENSE, LONG = np.eye(4)[0], np.full(4, 0.5), np.full(4, 2.0)

@@ -139,6 +139,20 @@ def test_sums_over_bytes_stay_exact_for_the_largest_pixels_and_many_rows():
     assert int((white.T @ white)[0, 0]) != 259 * 255**2
 
 
+def test_stored_sets_err_by_no_more_than_the_identity_says_and_ten_points_as_predicted():
+    """Chapter 4: labels from what is stored; 2 % in 8 bits and 13 % in 16 bits."""
+    stored = json.loads((tables.ROOT / "results" / "realistic.json").read_text(encoding="utf-8"))
+    for name in ("mnist", "fashion-mnist"):
+        rows = stored[name]["storage"]
+        again = [row for row in rows if row["labels"] == "computed again"]
+        assert len(again) == len(rows) / 2 == 20
+        assert all(row["relative_error"] <= row["bound"] + 1e-11 for row in again)
+        ten = [row for row in again if row["points"] == 10 and name == "mnist"]
+        for row in ten:
+            limit = {"uint8": 0.02, "float16": 0.13}[row["stored"]]
+            assert abs(row["expected"] / row["relative_error"] - 1) < limit, row
+
+
 # -- the ways that are compared
 
 

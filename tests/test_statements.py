@@ -1,6 +1,7 @@
 """Every numbered statement of the book has its check: in the table below, or a test whose docstring names it."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tools import notebooks
 
 HERE = Path(__file__).parent
 LABEL = re.compile(r"\b(?:thm|prop|lem|cor)-[a-z0-9]+(?:-[a-z0-9]+)*")
+STATEMENT = re.compile(r":{3,}\s*\{prf:(theorem|proposition|lemma|corollary)\}")
 CHECKS = {  # statement: the test that fails where it is wrong
     "thm-primal-dual": "test_theorems.py::test_primal_dual_and_limit_agree",
     "thm-necessity": "test_theorems.py::test_fewer_points_than_rank_cannot_be_exact",
@@ -60,13 +62,24 @@ CHECKS = {  # statement: the test that fails where it is wrong
 }
 
 
-def stated():
-    """The labels of theorems, propositions, lemmas and corollaries of all pages."""
-    pages = {path.name: path.read_text(encoding="utf-8") for path in notebooks.CHAPTERS.glob("*.md")}
+def headed(text):
+    """Each theorem, proposition, lemma and corollary of a page, with the line below its title: its label, if it has one."""
+    lines = text.splitlines()
+    return [(line, below) for line, below in zip(lines, [*lines[1:], ""], strict=True) if STATEMENT.match(line)]
+
+
+@functools.cache
+def book():
+    """The statements of all pages."""
+    pages = [path.read_text(encoding="utf-8") for path in notebooks.CHAPTERS.glob("*.md")]
     for path in notebooks.find():
-        pages[path.name] = "\n".join(cell.source for cell in notebooks.read(path).cells if cell.cell_type == "markdown")
-    found = (line for text in pages.values() for line in text.splitlines() if line.startswith(":label: "))
-    return {label for label in (line.split()[1] for line in found) if LABEL.fullmatch(label)}
+        pages += [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "markdown"]
+    return [one for page in pages for one in headed(page)]
+
+
+def stated():
+    """Their labels."""
+    return {below.removeprefix(":label: ").strip() for _, below in book()}
 
 
 def functions_of(path):
@@ -87,6 +100,18 @@ def test_every_statement_has_its_check_and_every_check_its_statement():
     assert len(book) > 40
     assert sorted(book - set(CHECKS) - named()) == []  # without a check
     assert sorted((set(CHECKS) | named()) - book) == []  # no such statement
+
+
+def test_every_statement_has_a_label_and_no_label_names_two():
+    """Without one the lists above would pass it over."""
+    labels = [below.removeprefix(":label: ") for _, below in book()]
+    assert [one for one, label in zip(book(), labels, strict=True) if not LABEL.fullmatch(label)] == []
+    assert len(labels) == len(set(labels))
+
+
+def test_a_statement_without_a_label_is_seen():
+    page = "text\n:::{prf:theorem} Named\n:label: thm-a\n\nText.\n:::\n::::{prf:lemma}\nText.\n::::\n:::{prf:proof}\n"
+    assert headed(page) == [(":::{prf:theorem} Named", ":label: thm-a"), ("::::{prf:lemma}", "Text.")]
 
 
 def test_a_statement_without_a_check_is_found():

@@ -365,6 +365,32 @@ def test_exactness_is_the_normal_equations_and_a_span_to_the_last_digit(rng, m, 
         assert not equal(train(Phi, (Phi + Fraction(lam) * pinv(Phi).T) @ outside, lam), outside)
 
 
+def test_given_labels_have_the_features_of_every_branch_to_the_last_digit(rng):
+    """thm-given-labels at a lam_S at which all roots are fractions, and at lam_S = 0; labels that cannot carry W."""
+    U = fractions([[2, -2], [2, 1], [1, 2]]) / 3  # orthonormal columns
+    V = fractions([[1, 2], [2, 1], [2, -2]]) / 3
+    lam, larger, smaller = Fraction(20, 441), fractions([[8, 20]]) / 21, fractions([[5, 2]]) / 42
+    D, Y = (U * fractions([[2, 1]])) @ V.T, of_rank(rng, 3, 2, 2)
+    W = D @ Y
+    while rank(W) < 2:
+        Y = of_rank(rng, 3, 2, 2)
+        W = D @ Y
+    for first, second in itertools.product([larger, smaller], repeat=2):
+        t = np.hstack([first[:, :1], second[:, 1:]])
+        assert equal(train((V * t) @ U.T, Y, lam), W)
+    assert not equal(train((V * (larger + 1)) @ U.T, Y, lam), W)
+    for _ in range(3):  # any Z
+        carrier = W @ pinv(Y) + integers(rng, 3, 3) @ (eye(3) - Y @ pinv(Y))
+        assert equal(carrier @ Y, W) and equal(train(pinv(carrier), Y, 0), W)
+    Phi = np.vstack([W.T, integers(rng, 1, 3)])  # and back: every exact set has such a carrier
+    Y_S = Phi @ W
+    free = pinv(Phi) @ (eye(3) - Y_S @ pinv(Y_S))
+    assert equal(W @ pinv(Y_S) + free, pinv(Phi)) and equal(train(Phi, Y_S, 0), W)
+    lost = Y[:, :1] @ fractions([[1, 1]])  # of rank 1
+    assert not equal(W @ pinv(lost) @ lost, W)
+    assert not any(equal(train(integers(rng, 3, 3), lost, each), W) for each in 5 * [0, lam])
+
+
 @pytest.mark.parametrize("lam", [0, Fraction(1, 2)])
 def test_projections_that_keep_the_model_keep_exactness_to_the_last_digit(rng, lam):
     Phi, Y, W = exact_case(rng, 3, 5, 2, lam)
@@ -480,6 +506,11 @@ def test_new_data_see_an_exact_set_as_the_model_and_fewer_points_at_a_known_cost
             other = refit(rng.normal(size=(m, 6)), rng.normal(size=(m, 4)), 0.3)[0]
             near = W_S + 0.1 * rng.normal(size=(6, 6)) @ W_S
             assert min(root(phi @ (other - W)), root(phi @ (near - W))) >= cost
+    for changes in (E[:, -1:] @ rng.normal(size=(1, 4)), rng.normal(size=(6, 4))):  # a set stored with an error
+        most = np.sqrt(w[-1]) * np.linalg.norm(changes)
+        assert root(phi @ (W + changes) - y) <= root(phi @ W - y) + most
+        assert root(phi @ changes) <= most * (1 + 1e-12)
+    assert root(phi @ E[:, -1:]) == pytest.approx(np.sqrt(w[-1]), rel=1e-12)  # attained
 
 
 @pytest.mark.parametrize("lam_S", [0.0, 0.7])

@@ -31,9 +31,9 @@ from .inputs import (
     MAX_BYTES,
     Data,
     as_numbers,
+    check_classes,
     check_labels,
     check_options,
-    check_test_classes,
     guessed_task,
     read,
     samples,
@@ -140,7 +140,7 @@ def _distill(options: argparse.Namespace) -> int:
         elif task == "multilabel":
             check_labels(data)
         else:
-            check_test_classes(data)
+            check_classes(data)
             twins = alike(np.unique(data.y).tolist())
             if twins:
                 progress.note(f"{names_shown(twins, 60)} are different classes")

@@ -286,7 +286,7 @@ def _channels_last(X, name, channels, notes):
     if first and last:  # pictures of equal sides tell
         square = X.shape[2] == X.shape[3], X.shape[1] == X.shape[2]
         first, last = (first, last) if square[0] == square[1] else square
-    if channels is None and first and last:
+    if channels is None and first == last:  # both may be, or none
         raise ValueError(
             f"{name} has shape {X.shape}: which axis is the channels? pass --channels "
             "first or --channels last"
@@ -588,8 +588,17 @@ def check_labels(data: Data) -> None:
             )
 
 
-def check_test_classes(data: Data) -> None:
-    """Refuse test samples of classes that no training sample has."""
+def check_classes(data: Data) -> None:
+    """Refuse fractions as classes, and test samples of classes that no training sample
+    has.
+    """
+    if data.y.dtype.kind == "f" and (data.y != np.rint(data.y)).any():
+        odd = data.y[data.y != np.rint(data.y)].ravel()[0]
+        words = ", --words and the target if they are words" if data.table else ""
+        raise ValueError(
+            f"the targets have fractions such as {odd:.6g}: classes are words or whole "
+            f"numbers; say --task regression{words}"
+        )
     if data.y_test is None:
         return
     unknown = sorted(set(data.y_test.tolist()) - set(data.y.tolist()))

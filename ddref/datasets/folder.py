@@ -17,7 +17,10 @@ from .pictures import ENDINGS, decoded, in_colour, pillow
 from .samples import Dataset, as_dataset
 
 TESTS = ("test", "val", "valid", "validation")  # folders beside train/, the first found
-PASSED_OVER = ("thumbs.db", "desktop.ini", "__macosx")  # desktops leave them
+# What desktops and disks on the network leave.
+PASSED_OVER = (
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"),
+)
 NAME_LIMIT = 1 << 16  # bytes of a name in a tar file
 
 Parts = tuple[str, ...]  # of a path below the folder
@@ -195,6 +198,12 @@ def _class_names(pictures: Any, path: Path) -> tuple[str, ...]:
         for split in ("train", "test")
     }
     names = tuple(sorted(kinds["train"]))
+    for name in names:
+        if name.encode(errors="replace").decode() != name:
+            raise ValueError(
+                f"{path}: the name of the class {name!r} is no text in UTF-8: rename "
+                "its folder"
+            )
     if len(names) < 2:
         raise ValueError(
             f"{path} has 1 class, {names[0]!r}: at least 2 are needed, each a folder "

@@ -140,7 +140,7 @@ def _plain(PIL: ModuleType, image: Any, size: tuple[int, int] | None) -> Pixels:
     if deep:
         done.append("of 16 bits, cut to 8")
     orientation = image.getexif().get(0x0112, 1)
-    if orientation != 1:
+    if orientation in range(2, 9):  # others say nothing
         done.append("turned upright as their tag says")
     upright = PIL.ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):

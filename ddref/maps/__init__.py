@@ -5,6 +5,7 @@ A map is called on rows, ``Phi = phi(X)``, and where it is onto,
 inputs. Every map has `input_dim` and `output_dim` (None where any width will do),
 `is_onto()`, `range_scale(Phi)`, `to(dtype=, device=)`, and can be saved. NumPy and
 PyTorch alike; convolutions and `from_torch` need PyTorch and load it when first used.
+So do `Patches`, convolutional features for photographs, which have no inverse.
 """
 
 from importlib import import_module
@@ -23,7 +24,13 @@ from .fourier import (
 from .linear import Affine, Linear, Scale
 from .networks import flow, leaky_relu_network
 
-_WITH_TORCH = {"Conv2d": "conv", "small_cnn": "conv", "from_torch": "sequential"}
+_WITH_TORCH = {
+    "Conv2d": "conv",
+    "small_cnn": "conv",
+    "from_torch": "sequential",
+    "Patches": "patches",
+    "patch_features": "patches",
+}
 __all__ = [
     "Activation",
     "Affine",
@@ -59,6 +66,6 @@ def __getattr__(name: str) -> object:
                 f"maps.{name} needs PyTorch: install torch, or ddref with its extra "
                 "'torch'"
             ) from error
-    if name in ("conv", "sequential", "written"):
+    if name in ("conv", "patches", "sequential", "written"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,18 @@ from .fourier import gaussian_features, orthogonal_features
 from .networks import flow, leaky_relu_network
 
 KIND = "drawn by seed"
+
+
+def patch_features(**arguments: Any) -> Map:
+    """`ddref.maps.patch_features`, which loads PyTorch."""
+    from .patches import patch_features as draw
+
+    return draw(**arguments)
+
+
 FOURIER = {"d", "p", "bandwidth", "seed"}
+PATCHES = {"input_shape", "filters", "seed", "size", "stride", "cells"}
+PATCHES |= {"zca", "alpha", "eps", "noise"}
 # What draws a map, and its arguments.
 MAKERS: dict[str, tuple[Callable[..., Map], set[str]]] = {
     "gaussian_features": (gaussian_features, FOURIER),
@@ -29,6 +40,7 @@ MAKERS: dict[str, tuple[Callable[..., Map], set[str]]] = {
         {"widths", "slope", "weights", "bias", "seed"},
     ),
     "flow": (flow, {"d", "steps", "hidden", "log_scale", "seed"}),
+    "patch_features": (patch_features, PATCHES),
 }
 FIELDS = {"kind", "maker", "arguments", "sha256", "check"}
 SEEDS = 1 << 128  # a seed below has at most 128 bits
@@ -116,6 +128,9 @@ def entries(found: Any) -> int:
         widths = [int(width) for width in given["widths"]]
         pairs = zip(widths, widths[1:], strict=False)
         return sum(d * p + STEP for d, p in pairs)
+    if found["maker"] == "patch_features":
+        q = int(given["input_shape"][0]) * int(given["size"]) ** 2
+        return q * max(q, int(given["filters"])) + STEP
     d, p = int(given["d"]), int(given["p"])
     return d * max(d, p) + STEP
 

@@ -21,6 +21,8 @@ KINDS = (
     *(AffineCoupling, Chain),
 )
 
+# Kinds and makers of maps that need it.
+OF_TORCH = {"Conv2d", "Patches", "patch_features"}
 # Where the arrays of an inner map are, unless under its own name.
 PLACES = {"log_scale": "s", "shift": "t"}
 # The first edition had a second family of maps, for PyTorch.
@@ -146,7 +148,7 @@ def _has_convolution(found, depth=0):
         raise ValueError("the feature map is damaged")
     if isinstance(found, dict):
         kind = found.get("kind")
-        if kind == "Conv2d" or kind in FIRST_EDITION:
+        if kind in OF_TORCH or found.get("maker") in OF_TORCH or kind in FIRST_EDITION:
             return True
         found = list(found.values())
     return isinstance(found, list) and any(
@@ -158,7 +160,7 @@ def _tensors():
     try:
         import torch
 
-        from .conv import Conv2d  # noqa: F401  its kind is known from here on
+        from .patches import Patches  # noqa: F401  imports conv: both kinds are known
     except ImportError as error:
         raise ValueError(
             "the feature map is a convolutional network: install torch to read it, or "

@@ -1,7 +1,8 @@
 """A map as it is to first order: what a step of the solver knows of it.
 
-At the points X, phi(x_s + dx_s) is about phi(x_s) + J_s dx_s, with J_s (p, d). The
-three classes hold the J_s in three ways, and answer the same questions:
+At the points X, phi(x_s + dx_s) is about phi(x_s) + J_s dx_s, with J_s (p, d).
+`LayerAt`, `JacobianAt` and `ProductsAt` hold the J_s in three ways, and answer the same
+questions:
 
     push(dX)        J_s dx_s, changes of the features (m, p)
     pull(Z)         J_s^T z_s, the adjoint (m, d)
@@ -9,11 +10,16 @@ three classes hold the J_s in three ways, and answer the same questions:
     equations(a)    sum_s a_s a_s^T kron J_s J_s^T, as (r, p, r, p)
     blocks(a)       its r blocks on the diagonal (r, p, p); None where not to be had
     transposed()    J_s^T (m, d, p)
+    typical()       the mean of J_s J_s^T over a few points (p, p); None for p too large
+
+A map that knows its derivative has a method `linearise`: called with points X it gives
+an object with `push`, `pull` and `jacobians()` (m, p, d), as `ddref.maps.Patches` does.
 """
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
@@ -22,6 +28,8 @@ from .layer import OneLayer, as_layer
 
 STORED = 2**28  # entries of the Jacobians of all points up to which they are kept
 AT_ONCE = 2**26  # entries of a temporary array
+TYPICAL = 3  # points whose J_s J_s^T stand for those of all
+LARGEST = 2**13  # features up to which that matrix is formed and decomposed
 BLUR = 3.0  # kinks are smoothed over so many times the last change of the arguments
 
 # PyTorch has one forward mode a process: two threads in it get wrong derivatives.
@@ -60,6 +68,12 @@ class LayerAt:
     def transposed(self) -> Array:
         return self.D[:, None, :] * self.A
 
+    def typical(self) -> Array | None:
+        if len(self.gram) > LARGEST:
+            return None
+        few = spread(self.D)
+        return (few.T @ few) * self.gram / len(few)
+
 
 class JacobianAt:
     """Any map, with its Jacobians J (m, p, d)."""
@@ -88,6 +102,9 @@ class JacobianAt:
     def transposed(self) -> Array:
         return self.J.mT
 
+    def typical(self) -> Array | None:
+        return None if self.J.shape[1] > LARGEST else mean_gram(spread(self.J))
+
     def _weighted_products(self, weights: Array) -> Array:
         """``sum_s weights_sj J_s J_s^T`` for each column j, some points at a time."""
         m, p, _ = self.J.shape
@@ -98,12 +115,13 @@ class JacobianAt:
         return total.view(-1, p, p)
 
 
-class ProductsAt:
-    """Any map whose Jacobians are too large to keep: products with them only."""
+class AutogradAt:
+    """Any map whose Jacobians are too large to keep, by automatic differentiation."""
 
-    def __init__(self, phi: Callable[[Array], Array], X: Array) -> None:
+    def __init__(self, phi: Callable[[Array], Array], X: Array, p: int) -> None:
         self.phi = phi
         self.X = X
+        self.p = p
 
     def push(self, dX: Array) -> Array:
         with FORWARD_MODE:
@@ -114,27 +132,86 @@ class ProductsAt:
         _, back = torch.func.vjp(self.phi, self.X)
         return back(Z.to(self.X.dtype))[0].detach().to(torch.float64)
 
+    def jacobians(self) -> Array:
+        J = _jacobian_function(self.phi, self.X, self.p)(self.X)
+        return J.to(torch.float64)
+
+
+class ProductsAt:
+    """A map by products with its Jacobians: `linearise` gives them for some points."""
+
+    def __init__(self, linearise: Callable[[Array], Any], X: Array, p: int) -> None:
+        self.linearise = linearise
+        self.X = X
+        self.p = p
+        self.at = linearise(X)
+        self.free: Array | None = None  # (m, d), where only some coordinates may change
+
+    def push(self, dX: Array) -> Array:
+        return self.at.push(dX if self.free is None else dX * self.free)
+
+    def pull(self, Z: Array) -> Array:
+        back = self.at.pull(Z)
+        return back if self.free is None else back * self.free
+
     def squares(self) -> Array:
         # E ||J^T e||^2 = ||J||_F^2 for random signs e; the size is enough
-        shape = len(self.X), self.phi(self.X[:1]).shape[1]
         generator = torch.Generator().manual_seed(0)
-        signs = torch.randint(0, 2, (4, *shape), generator=generator) * 2 - 1
+        shape = 4, len(self.X), self.p
+        signs = torch.randint(0, 2, shape, generator=generator) * 2 - 1
         signs = signs.to(self.X.device, torch.float64)
         return torch.stack([(self.pull(e) ** 2).sum(dim=1) for e in signs]).mean(dim=0)
 
     def equations(self, alpha: Array) -> Array:
-        raise ValueError(
-            f"the Jacobians have more than {STORED} entries; use method='products'"
-        )
+        return self._written_out().equations(alpha)
 
     def blocks(self, alpha: Array) -> Array | None:
         return None
 
     def transposed(self) -> Array:
-        return self.equations(None)
+        return self._written_out().transposed()
+
+    def typical(self) -> Array | None:
+        if self.p > LARGEST or self.p * self.X.shape[1] > STORED:
+            return None
+        few = spread(self.X).split(1)  # one at a time, for the memory
+        return mean_gram(self.linearise(x).jacobians()[0] for x in few)
+
+    @property
+    def can_be_written_out(self) -> bool:
+        """Whether the Jacobians of all points are small enough to be kept."""
+        return self.X.numel() * self.p <= STORED
+
+    def _written_out(self) -> JacobianAt:
+        if not self.can_be_written_out:
+            raise ValueError(
+                f"the Jacobians have more than {STORED} entries; use method='products'"
+            )
+        J = self.at.jacobians()
+        return JacobianAt(J if self.free is None else J * self.free[:, None, :])
 
 
 LinearisedMap = LayerAt | JacobianAt | ProductsAt
+
+
+def with_free(at: LinearisedMap, free: Array) -> LinearisedMap:
+    """The map where only the coordinates change for which `free` (m, d) is True."""
+    if isinstance(at, ProductsAt):
+        at.free = free
+        return at
+    return JacobianAt((at.transposed() * free[:, :, None]).mT)
+
+
+def spread(rows: Array) -> Array:
+    """A few rows from first to last."""
+    which = torch.linspace(0, len(rows) - 1, min(TYPICAL, len(rows))).round().long()
+    return rows[which.to(rows.device)]
+
+
+def mean_gram(jacobians: Iterable[Array]) -> Array:
+    """The mean of J_s J_s^T."""
+    grams = [J @ J.T for J in jacobians]
+    return torch.stack(grams).mean(dim=0)
 
 
 class Linearisation:
@@ -156,8 +233,11 @@ class Linearisation:
         m, d = X.shape
         if self.layer is not None:
             return LayerAt(self.layer, X, self.blur)
+        if hasattr(self.phi, "linearise"):
+            return ProductsAt(self.phi.linearise, X, self.p)
         if m * self.p * d > STORED:
-            return ProductsAt(self.phi, X)
+            phi, p = self.phi, self.p
+            return ProductsAt(lambda X: AutogradAt(phi, X, p), X, p)
         if self.jacobians is None:
             self.jacobians = _jacobian_function(self.phi, X, self.p)
         return JacobianAt(self.jacobians(X).to(torch.float64))

@@ -11,6 +11,7 @@ point. With d_alpha in units of sqrt(w), which turns the second term into mu ||v
     v = J^T (J J^T + mu)^-1 R          `Equations`: r p rows, by Cholesky
       = (J^T J + mu)^-1 J^T R          `Unknowns`: m (d + r) rows, by Cholesky
                                        `Products`: the first, by conjugate gradients
+                                       `Projected`: w without bound, for large p
 """
 
 import math
@@ -19,14 +20,24 @@ from typing import NamedTuple
 
 import torch
 
-from ..arrays import Array, norm
-from .linearised import LinearisedMap
+from ..arrays import Array, norm, thin_svd
+from .linearised import LinearisedMap, ProductsAt
 
 DENSE = (
     2000  # largest normal matrix formed unless asked for: products are faster beyond
 )
 CHEAPER = 30.0  # see `System`
 MOST_PRODUCTS = 2000  # of one solution by conjugate gradients
+FEWER_PRODUCTS = 400  # of one of `Projected`: the next step gains more than the rest
+
+
+class Typical(NamedTuple):
+    """K = V diag(e) V^T (p, p), the mean of J_s J_s^T over a few points; without
+    columns where it is not formed.
+    """
+
+    V: Array
+    e: Array
 
 
 class Fit(NamedTuple):
@@ -180,6 +191,67 @@ class Products(System):
         return solve_blocks
 
 
+class Projected(System):
+    """The coefficients cost nothing, so the equations are those outside the row space
+    of Phi, ``P J dX = R``:
+
+        dX = J^T z ,   (P J J^T P + mu) z = R ,   P = 1 - Vh^T Vh ,
+
+    by conjugate gradients, preconditioned by ``(alpha^T alpha) kron K + mu``, where K
+    (p, p) stands for the J_s J_s^T of all points and of all steps.
+    """
+
+    def __init__(self, at: LinearisedMap, fit: Fit, typical: Typical) -> None:
+        self.typical = typical
+        super().__init__(at, fit)
+
+    def _prepare(self) -> None:
+        self.Vh = thin_svd(self.Phi).Vh
+        self.g, self.H = torch.linalg.eigh(self.alpha.T @ self.alpha)
+
+    def push(self, dX: Array, d_alpha: Array) -> Array:
+        """``P J dX`` (p, r): d_alpha, which is zero, is fitted."""
+        return self.outside(self.at.push(dX).T @ self.alpha)
+
+    def pull(self, Z: Array) -> tuple[Array, Array]:
+        """``J^T Z``, and no change of the coefficients."""
+        return self.at.pull(self.alpha @ Z.T), torch.zeros_like(self.alpha)
+
+    def outside(self, Z: Array) -> Array:
+        """``P Z``: what the features of the points do not span."""
+        return Z - self.Vh.T @ (self.Vh @ Z)
+
+    def solve(self, damping: float, needed: float) -> tuple[Array, Array] | None:
+        missed = norm(self.R) / math.sqrt(self.R.shape[1])
+        accuracy = max(1e-8, min(0.3, max(2 * missed, 0.05 * needed)))
+        mu = damping * self.mean
+        z = conjugate_gradients(
+            lambda Z: self.push(*self.pull(Z)) + mu * Z,
+            self.outside(self.R),
+            accuracy,
+            self._preconditioner(mu),
+            FEWER_PRODUCTS,
+        )
+        return self.pull(z)
+
+    def _preconditioner(self, mu: float) -> Callable[[Array], Array]:
+        """``P V [(V^T Z H) / (e g^T + mu)] H^T``."""
+        V, e = self.typical
+        if not len(e):
+            return lambda Z: Z
+        size = e[:, None] * self.g + mu
+        return lambda Z: self.outside(V @ ((V.T @ Z @ self.H) / size) @ self.H.T)
+
+
+def typical_of(at: LinearisedMap) -> Typical:
+    """K at these points, decomposed; rounding leaves no eigenvalue below zero."""
+    K = at.typical()
+    if K is None:
+        return Typical(torch.empty(0), torch.empty(0))
+    e, V = torch.linalg.eigh(K)
+    return Typical(V, e.clamp(min=0))
+
+
 SYSTEMS: dict[str, type[System]] = {
     "equations": Equations,
     "unknowns": Unknowns,
@@ -187,16 +259,29 @@ SYSTEMS: dict[str, type[System]] = {
 }
 
 
-def system_at(at: LinearisedMap, fit: Fit, d: int, method: str | None) -> System:
-    """The equations on the side asked for, or the smaller one; by products where that
-    has more than `DENSE` rows.
+class Systems:
+    """The system of each step in turn: on the side asked for, or the smaller one, and
+    by products where that has more than `DENSE` rows.
     """
-    p, r = fit.R.shape
-    sizes = {"equations": r * p, "unknowns": len(fit.Phi) * (d + r)}
-    if method is None:
-        smaller = min(sizes, key=lambda side: sizes[side])
-        method = smaller if sizes[smaller] <= DENSE else "products"
-    return SYSTEMS[method](at, fit)
+
+    def __init__(self, method: str | None) -> None:
+        self.method = method
+        self.typical: Typical | None = None  # of the first step, for all of them
+
+    def at(self, at: LinearisedMap, fit: Fit, d: int) -> System:
+        """The system of a step from points at which the map is linearised."""
+        p, r = fit.R.shape
+        sizes = {"equations": r * p, "unknowns": len(fit.Phi) * (d + r)}
+        method = self.method
+        if method is None:
+            method = min(sizes, key=lambda side: sizes[side])
+            large = isinstance(at, ProductsAt) and not at.can_be_written_out
+            method = "products" if large or sizes[method] > DENSE else method
+        if method == "products" and (isinstance(at, ProductsAt) or p > DENSE):
+            if self.typical is None:
+                self.typical = typical_of(at)
+            return Projected(at, fit, self.typical)
+        return SYSTEMS[method](at, fit)
 
 
 def solve_positive(M: Array, diagonal: Array, right: Array) -> Array | None:
@@ -213,16 +298,17 @@ def conjugate_gradients(
     right: Array,
     accuracy: float,
     precondition: Callable[[Array], Array],
+    most: int = MOST_PRODUCTS,
 ) -> Array:
     """z with ``||right - apply(z)|| <= accuracy ||right||``, for a positive definite
-    `apply`; less accurate where rounding or `MOST_PRODUCTS` ends it.
+    `apply`; less accurate where rounding or the number of products ends it.
     """
     z = torch.zeros_like(right)
     residual = right.clone()
     y = precondition(residual)
     direction = y
     energy = float((residual * y).sum())
-    for _ in range(MOST_PRODUCTS):
+    for _ in range(most):
         image = apply(direction)
         curvature = float((direction * image).sum())
         if not curvature > 0:  # rounding

@@ -16,8 +16,10 @@ import numpy as np
 
 from ..arrays import check_arrays, check_count
 from .accounting import gaussian_epsilon
+from .mechanism import gaussian_noise, noisy
 
 World = Callable[[int, np.random.Generator], np.ndarray]
+Mechanism = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 class Audit(NamedTuple):
@@ -86,6 +88,32 @@ def audit(
     mu = max(0.0, _quantile(least) - _quantile(most))
     epsilon = gaussian_epsilon(mu, delta) if mu > 0 else 0.0
     return Audit(epsilon, mu, hits[1] / half, hits[0] / half)
+
+
+def outcomes(
+    G: np.ndarray, B: np.ndarray, sigma: float, mechanism: Mechanism = noisy
+) -> World:
+    """The world in which the sums are `G` (p, p) and `B` (p, k): runs of a `mechanism`,
+    by default that of `release`, on stacks of them.
+
+    Notes
+    -----
+    Book: eq-audit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> world = outcomes(np.eye(2), np.zeros((2, 1)), 0.1)
+    >>> world(5, np.random.default_rng(0)).shape  # four numbers of G, two of B
+    (5, 6)
+    """
+
+    def run(runs: int, rng: np.random.Generator) -> np.ndarray:
+        stacks = (np.broadcast_to(A, (runs, *A.shape)) for A in (G, B))
+        made = mechanism(*stacks, sigma, gaussian_noise(rng))
+        return np.concatenate([A.reshape(runs, -1) for A in made], axis=1)
+
+    return run
 
 
 def _guess(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,11 +1,13 @@
 """Training data rebuilt from the model alone (PyTorch).
 
-Ridge regression trains W = phi(X)^T alpha: k p numbers are known, n (d + k) are not.
-The solver for exact sets finds X and alpha; the rank of the derivative
+Ridge regression trains W = phi(X)^T alpha. With r = rank(W) it is r p equations for
+n (d + r) unknowns. The solver for exact sets finds X and alpha; the rank of the
+derivative
 
     (dX, d_alpha) -> sum_s J_s dx_s alpha_s^T + phi(X)^T d_alpha
 
-says whether other data near by would do as well: not where it is n (d + k).
+says whether other data near by would do as well: not where it is n (d + k), which it
+can be for r p >= n (d + r) only.
 """
 
 from collections.abc import Callable
@@ -69,9 +71,9 @@ def reconstruct(
     Returns
     -------
     Reconstruction
-        `determined` is False where the search failed, and where more data than these
-        explain W: always for ``k p < n (d + k)``, and for maps with ``phi(t x) = t
-        phi(x)``.
+        `determined` is False where the search failed, and where other data near by
+        explain W as well: always for ``r p < n (d + r)``, r the rank of W, and for maps
+        with ``phi(t x) = t phi(x)``.
 
     Raises
     ------

@@ -107,6 +107,7 @@ class TableEncoder:
         )
         self.words, self.leave_out = tuple(words), tuple(leave_out)
         self.entries: tuple[Entry, ...] = ()
+        self.filled: dict[str, int] = {}  # gaps of the table it was fitted to
 
     # ---------------------------------------------------------------------- finding
 
@@ -147,6 +148,9 @@ class TableEncoder:
                 entries[name] = _completed(
                     entries[name], column, keep, self.missing, weights
                 )
+        if self.missing == "mean":
+            gaps = {n: int((keep & c.missing).sum()) for n, c in used.items()}
+            self.filled = {name: count for name, count in gaps.items() if count}
         why = "as you said"
         self.entries = tuple(
             entries.get(name, Entry(name, "left out", why=why)) for name in names
@@ -296,6 +300,9 @@ class TableEncoder:
                 notes.append(f"{entry.name}: {shown(twins, 60)} are different words")
         if of["date"]:
             notes.append(f"days since 1970: {_listed([e.name for e in of['date']])}")
+        if self.filled:
+            said = [f"{name} {count}" for name, count in self.filled.items()]
+            notes.append(f"gaps filled with the mean, or 'missing': {_listed(said)}")
         if of["left out"]:
             said = [f"{e.name or 'no name'} ({e.why})" for e in of["left out"]]
             notes.append(f"left out: {_listed(said)}")
