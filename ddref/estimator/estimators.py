@@ -1371,6 +1371,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
 
     def _in_or_out(self, sign, X, y, classes, sample_weight):
         X, y, added = self._batch(X, y, sign)
+        y = _of_one_kind(y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         if isinstance(self.class_weight, str):
@@ -1438,8 +1439,28 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         return tags
 
 
+def _of_one_kind(y):
+    """Classes in an array of objects as what they are; refused where they mix kinds, a
+    gap (None) among words for instance.
+    """
+    if getattr(y, "dtype", None) != object or y.ndim != 1:
+        return y
+    kinds = sorted({type(label).__name__ for label in y})
+    if all(isinstance(label, bool | np.bool_) for label in y):
+        return y.astype(bool)
+    words = {isinstance(label, str) for label in y}
+    odd = [label for label in y if not isinstance(label, str | bytes | numbers.Number)]
+    if len(words) > 1 or odd:
+        raise TypeError(
+            f"the classes y are objects: {', '.join(kinds[:4])}; leave out those that "
+            "are missing, and pass y.astype(str) to have words"
+        )
+    return y
+
+
 def _classes_or_indicators(y):
     """Classes (n,), or indicators (n, k), and whether it is these."""
+    y = _of_one_kind(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
         y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
