@@ -65,6 +65,7 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_your_data
 	$(PY) -m tools.results_ten_points
 	$(PY) -m tools.results_privacy
+	$(PY) -m tools.results_privacy_release
 
 mutants: $(STAMP) ## change thresholds and guards one by one and see whether a test fails (SAMPLE=0: all)
 	$(PY) tools/mutants.py --sample $(or $(SAMPLE),120)

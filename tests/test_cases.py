@@ -360,6 +360,17 @@ def test_words_in_an_array_of_objects_are_saved(tmp_path):
     assert files.load(tmp_path / "s.npz").classes.tolist() == ["lily", "rose"]
 
 
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_classes_in_an_array_of_objects_are_of_one_kind(fit):
+    truths = np.array([True, False] * 12, object)
+    assert getattr(DistilledRidgeClassifier(), fit)(X, truths).classes_.tolist() == [False, True]
+    months = pd.Series(list(pd.period_range("2020-01", periods=2, freq="M")) * 12)
+    assert getattr(DistilledRidgeClassifier(), fit)(X, months.astype(str)).classes_.tolist() == ["2020-01", "2020-02"]
+    for labels, words in ((["a", 1], "int, str"), (["a", None], "NoneType, str"), (months[:2].tolist(), "Period")):
+        with pytest.raises(TypeError, match=rf"the classes y are objects: {words}; .*pass y.astype\(str\)"):
+            getattr(DistilledRidgeClassifier(), fit)(X, np.array(labels * 12, object))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_timestamps_of_one_scale_with_small_columns_are_refused_by_numbers_that_explain_it(seed):
     rng = np.random.default_rng(seed)

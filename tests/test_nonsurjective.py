@@ -404,6 +404,79 @@ def test_large_problems_are_solved_by_products(monkeypatch):
         solve(phi, W, X_0)
 
 
+def projected_step(phi, W, X, mu):
+    """The first step where coefficients cost nothing: P J J^T P written out, with J by autograd."""
+    Q = torch.linalg.svd(W, full_matrices=False)[0]
+    Phi, (m, d), (p, r) = phi(X), X.shape, Q.shape
+    alpha = torch.linalg.pinv(Phi.T) @ Q
+    J = [torch.autograd.functional.jacobian(lambda x: phi(x[None])[0], x) for x in X]
+    J = torch.cat([torch.kron(a[:, None], Js) for a, Js in zip(alpha, J, strict=True)], dim=1)  # (r p, m d)
+    J = torch.kron(torch.eye(r).double(), torch.eye(p) - torch.linalg.pinv(Phi) @ Phi) @ J
+    right = (Q - Phi.T @ alpha).T.reshape(-1)
+    return (J.T @ torch.linalg.solve(J @ J.T + mu * torch.eye(r * p).double(), right)).view(m, d)
+
+
+@pytest.mark.parametrize("kind", ["one layer", "any map", "too large to keep"])
+def test_with_many_features_a_step_is_that_of_the_projected_formula(kind, monkeypatch):
+    """However K is had. Far off, conjugate gradients stop early; here they are asked for all digits."""
+    layer, W, X_0 = instance(3, 5, 16, 2, 6)
+    monkeypatch.setattr(systems, "DENSE", 10)
+    if kind == "too large to keep":
+        monkeypatch.setattr(linearised, "STORED", 80)  # the Jacobian of one point
+    phi = layer if kind == "one layer" else lambda X: layer(X)
+    problem = nonsurjective.solver.Problem(phi, torch.linalg.svd(W, full_matrices=False)[0], X_0, None)
+    fit = problem.first_fit()
+    system = problem.system(X_0, fit)
+    assert type(system) is systems.Projected and len(system.typical.e) == 16
+    expected = projected_step(layer, W, X_0, 3.0 * system.mean)
+    assert error(system.solve(3.0, 1.0)[0], expected) < 0.5
+    system.R = 1e-9 * fit.R  # near the end all digits are asked for
+    assert error(1e9 * system.solve(3.0, 1e-9)[0], expected) < 1e-6
+    system.typical = systems.Typical(torch.empty(0), torch.empty(0))  # without it, too, but slower
+    assert error(1e9 * system.solve(3.0, 1e-9)[0], expected) < 1e-6
+
+
+def test_with_many_features_sets_are_exact_with_and_without_a_matrix_for_all_points(monkeypatch):
+    phi, W, X_0 = instance(4, 6, 20, 3, 12)
+    monkeypatch.setattr(systems, "DENSE", 10)
+    for largest in (20, 19):
+        monkeypatch.setattr(linearised, "LARGEST", largest)
+        for one in (phi, lambda X: phi(X)):
+            assert_exact(solve(one, W, X_0), phi, W)
+
+
+def test_a_search_goes_on_where_it_was_stopped():
+    """From the points and the damping that the callback was given, to the last bit."""
+    phi, W, X_0 = instance(4, 6, 20, 3, 12)
+    whole, trail = solve(phi, W, X_0), []
+    stopped = solve(phi, W, X_0, callback=lambda at: trail.append(at) or at.step == 3)
+    assert not stopped.converged and torch.equal(stopped.X_S, trail[-1].X_S)
+    at = trail[-1]
+    found = solve(phi, W, at.X_S, damping=at.damping)
+    assert torch.equal(found.X_S, whole.X_S) and found.steps == whole.steps - 3
+    assert all(0 <= a.seconds <= b.seconds < 60 for a, b in zip(trail, trail[1:], strict=False))
+
+
+def test_the_points_that_a_callback_is_given_are_its_own():
+    phi, W, X_0 = instance(4, 6, 20, 3, 12)
+    found = solve(phi, W, X_0, callback=lambda at: at.X_S.zero_() is None)
+    assert torch.equal(found.X_S, solve(phi, W, X_0).X_S)
+
+
+@pytest.mark.parametrize("method", ["equations", "unknowns", "products"])
+def test_inputs_stay_within_bounds(method):
+    phi, W, X_0 = instance(4, 6, 20, 3, 16)
+    X_0 = X_0.clamp(-1.5, 1.5)
+    assert float(solve(phi, W, X_0).X_S.abs().max()) > 1.6
+    found = solve(phi, W, X_0, method=method, bounds=(-1.5, 1.5))
+    assert float(found.X_S.abs().max()) <= 1.5
+    assert_exact(found, phi, W)
+    wide = solve(phi, W, X_0, method="unknowns", bounds=(-100.0, 100.0))
+    assert error(wide.X_S, solve(lambda X: phi(X), W, X_0, method="unknowns").X_S) < 1e-8
+    with pytest.raises(ValueError, match=r"X_0 goes from .* outside bounds = \(-1.0, 1.0\): .*clamp\(-1.0, 1.0\)"):
+        solve(phi, W, X_0, bounds=(-1.0, 1.0))
+
+
 def test_maps_of_the_package_and_of_pytorch_are_solved():
     """Checks of the input inside the map keep vmap out; reverse differentiation of the batch does it."""
     like, (_, W, X_0) = torch.zeros(1, dtype=torch.float64), instance(6, 6, 14, 2, 9)

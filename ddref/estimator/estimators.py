@@ -850,7 +850,7 @@ class Distiller(BaseEstimator):
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
             self.lam_ = check_lam(self.lam)
             return self._fitted(model, y)
-        self.lams_ = self._grid(model)
+        self.lams_ = self._grid(model, 0 if y is not None else Y.shape[1])
         if self.select == "validation":
             data = Phi, Y, y, self.lams_, self.fit_intercept, rng, weights
             self.lam_scores_ = by_validation(*data, train, self._report)
@@ -880,7 +880,8 @@ class Distiller(BaseEstimator):
         )
         return 0 * abs(W), model.mean_Y
 
-    def _grid(self, model):
+    def _grid(self, model, targets):
+        """Values of lam to choose from; `targets` are 0 where these are classes."""
         if isinstance(self.lam, str):
             if self.lam != "auto":
                 raise ValueError(
@@ -898,6 +899,12 @@ class Distiller(BaseEstimator):
         lams = np.array([check_lam(lam) for lam in self.lam])
         if not len(lams):
             raise ValueError("lam is an empty sequence")
+        if 1 < len(lams) == targets:
+            warnings.warn(
+                f"lam has {targets} values, as many as y has targets: one is chosen "
+                "for all targets; for one value a target fit an estimator for each",
+                stacklevel=5,
+            )
         return lams
 
     def _start(self, rng, X, Y, y, weights, rank, rows):
@@ -1371,6 +1378,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
 
     def _in_or_out(self, sign, X, y, classes, sample_weight):
         X, y, added = self._batch(X, y, sign)
+        y = _of_one_kind(y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         if isinstance(self.class_weight, str):
@@ -1438,8 +1446,28 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         return tags
 
 
+def _of_one_kind(y):
+    """Classes in an array of objects as what they are; refused where they mix kinds, a
+    gap (None) among words for instance.
+    """
+    if getattr(y, "dtype", np.dtype(float)).kind != "O" or y.ndim != 1:
+        return y
+    kinds = sorted({type(label).__name__ for label in y})
+    if all(isinstance(label, bool | np.bool_) for label in y):
+        return y.astype(bool)
+    words = {isinstance(label, str) for label in y}
+    odd = [label for label in y if not isinstance(label, str | bytes | numbers.Number)]
+    if len(words) > 1 or odd:
+        raise TypeError(
+            f"the classes y are objects: {', '.join(kinds[:4])}; leave out those that "
+            "are missing, and pass y.astype(str) to have words"
+        )
+    return y
+
+
 def _classes_or_indicators(y):
     """Classes (n,), or indicators (n, k), and whether it is these."""
+    y = _of_one_kind(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
         y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)

@@ -144,9 +144,15 @@ class ProductsAt:
         self.linearise = linearise
         self.X = X
         self.p = p
-        at = linearise(X)
-        self.push: Callable[[Array], Array] = at.push
-        self.pull: Callable[[Array], Array] = at.pull
+        self.at = linearise(X)
+        self.free: Array | None = None  # (m, d), where only some coordinates may change
+
+    def push(self, dX: Array) -> Array:
+        return self.at.push(dX if self.free is None else dX * self.free)
+
+    def pull(self, Z: Array) -> Array:
+        back = self.at.pull(Z)
+        return back if self.free is None else back * self.free
 
     def squares(self) -> Array:
         # E ||J^T e||^2 = ||J||_F^2 for random signs e; the size is enough
@@ -181,7 +187,19 @@ class ProductsAt:
             raise ValueError(
                 f"the Jacobians have more than {STORED} entries; use method='products'"
             )
-        return JacobianAt(self.linearise(self.X).jacobians())
+        J = self.at.jacobians()
+        return JacobianAt(J if self.free is None else J * self.free[:, None, :])
+
+
+LinearisedMap = LayerAt | JacobianAt | ProductsAt
+
+
+def with_free(at: LinearisedMap, free: Array) -> LinearisedMap:
+    """The map where only the coordinates change for which `free` (m, d) is True."""
+    if isinstance(at, ProductsAt):
+        at.free = free
+        return at
+    return JacobianAt((at.transposed() * free[:, :, None]).mT)
 
 
 def spread(rows: Array) -> Array:
@@ -194,9 +212,6 @@ def mean_gram(jacobians: Iterable[Array]) -> Array:
     """The mean of J_s J_s^T."""
     grams = [J @ J.T for J in jacobians]
     return torch.stack(grams).mean(dim=0)
-
-
-LinearisedMap = LayerAt | JacobianAt | ProductsAt
 
 
 class Linearisation:

@@ -15,6 +15,7 @@ The second part of v is not used: alpha is fitted again.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from ..arrays import (
 )
 from .count import generic_count
 from .layer import check_tensors
-from .linearised import Linearisation
+from .linearised import Linearisation, with_free
 from .systems import SYSTEMS, Fit, System, Systems
 
 TOL = {torch.float64: 1e-12, torch.float32: 2e-5}  # default tolerance of solve
@@ -59,6 +60,8 @@ class Progress(NamedTuple):
     residual: float
     damping: float  # relative to the mean of the diagonal of J J^T
     distance: float  # ||X - X_0|| / ||X_0||
+    seconds: float  # since `solve` was called
+    X_S: Array  # the points (m, d); `solve` from them, with this damping, goes on
 
 
 class ManyStarts(NamedTuple):
@@ -83,6 +86,7 @@ def solve(
     callback: Callable[[Progress], Any] | None = None,
     damping: float = 30.0,
     method: str | None = None,
+    bounds: tuple[float, float] | None = None,
     rtol: float | None = None,
 ) -> SolvedSet:
     """Inputs near `X_0` that train the model `W` through any differentiable map, with
@@ -100,7 +104,8 @@ def solve(
         Rows (n, d) to features (n, p), row by row, differentiable by `torch.func`. The
         fast path is taken for a `OneLayer` and for ``torch.nn.Sequential(Linear, Tanh |
         Sigmoid | Softplus | ReLU | LeakyReLU)``, Softplus with its default beta and
-        threshold.
+        threshold. A map with a method `linearise` gives its derivative itself, as
+        `ddref.maps.Patches` does, and is solved by products.
     W : tensor (p, k)
         Model to reproduce, float64 or float32.
     X_0 : tensor (m, d)
@@ -115,7 +120,7 @@ def solve(
         tried again, at the same price.
     callback : callable, optional
         Called with a `Progress` before each step and at the end; the solver stops where
-        it returns True.
+        it returns True: ``callback=lambda at: at.seconds > 600`` is a limit of time.
     damping : float
         Of the first step, relative to the mean of the diagonal of J J^T; adapted
         afterwards. The default starts with short steps and stays near `X_0`; 0.01
@@ -124,7 +129,11 @@ def solve(
         "equations" or "unknowns" (Cholesky of the normal matrix of that side, r p or m
         (d + r) rows), or "products" (conjugate gradients, nothing of that size is
         formed). Default: the smaller side, and products where it has more than 2,000
-        rows.
+        rows, or where the Jacobians are too large to keep.
+    bounds : (float, float), optional
+        Smallest and largest value of the inputs, for instance black and white. Needs
+        more steps, and more points where many coordinates end at a bound: they are no
+        unknowns any more.
     rtol : float, optional
         Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or
         max(p, k) * eps where larger. Warns when it drops more than rounding; the
@@ -167,13 +176,15 @@ def solve(
     check_count(max_steps, "max_steps", 0)
     check_search(damping, method)
     Q, C, dropped = column_basis(W.detach(), rtol)
-    problem = Problem(phi, Q, X_0.detach(), method)
+    problem = Problem(phi, Q, X_0.detach(), method, checked_bounds(bounds, X_0))
 
     X = X_0.detach().to(torch.float64)
-    fit, steps = problem.first_fit(), 0
+    fit, steps, start = problem.first_fit(), 0, time.monotonic()
     while True:
         residual = relative(fit.R @ C, W)
-        progress = Progress(steps, residual, damping, relative(X - X_0, X_0))
+        moved, seconds = relative(X - X_0, X_0), time.monotonic() - start
+        points = X.to(W.dtype, copy=True)
+        progress = Progress(steps, residual, damping, moved, seconds, points)
         stopped = callback is not None and callback(progress) is True
         if stopped or residual <= tol or steps >= max_steps:
             break
@@ -272,9 +283,15 @@ class Problem:
     """The map, the basis Q of the model, and how steps are computed."""
 
     def __init__(
-        self, phi: Callable[[Array], Array], Q: Array, X_0: Array, method: str | None
+        self,
+        phi: Callable[[Array], Array],
+        Q: Array,
+        X_0: Array,
+        method: str | None,
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         self.phi = phi
+        self.bounds = bounds
         self.Q = Q
         self.dtype = X_0.dtype
         self.systems = Systems(method)
@@ -299,8 +316,21 @@ class Problem:
         return Fit(Phi, alpha, self.Q - Phi.T @ alpha, svd.condition)
 
     def system(self, X: Array, fit: Fit) -> System:
-        """The equations of a step from X."""
-        return self.systems.at(self.linearise(X), fit, X.shape[1])
+        """The equations of a step from X; coordinates at a bound that would leave are
+        no unknowns.
+        """
+        at = self.linearise(X)
+        if self.bounds is not None:
+            low, high = self.bounds
+            uphill = at.pull(fit.alpha @ fit.R.T)
+            at = with_free(
+                at, ~((X <= low) & (uphill < 0) | (X >= high) & (uphill > 0))
+            )
+        return self.systems.at(at, fit, X.shape[1])
+
+    def moved(self, X: Array, dX: Array) -> Array:
+        """The points after a step, within the bounds."""
+        return X + dX if self.bounds is None else (X + dX).clamp(*self.bounds)
 
 
 def next_points(
@@ -324,14 +354,14 @@ def next_points(
         predicted = F - float(((fit.R - system.push(*change)) ** 2).sum())
         if not predicted > 1e-10 * F:
             return None
-        dX, _ = change
-        trial = problem.fit(X + dX)
+        moved = problem.moved(X, change[0])
+        trial = problem.fit(moved)
         if trial is not None:
             gain = (F - float((trial.R**2).sum())) / predicted
             if gain > 0:
-                problem.linearise.sharpen(dX, trial.R)
+                problem.linearise.sharpen(moved - X, trial.R)
                 less = max(0.1, 1 - (2 * min(gain, 1.0) - 1) ** 3)
-                return X + dX, trial, max(damping * less, 1e-15)
+                return moved, trial, max(damping * less, 1e-15)
         damping *= growth
         growth *= 2
     return None
@@ -361,6 +391,22 @@ def check_search(damping: float, method: str | None) -> None:
         raise ValueError(
             f"method must be one of {', '.join(SYSTEMS)}, or None, got {method!r}"
         )
+
+
+def checked_bounds(
+    bounds: tuple[float, float] | None, X_0: Array
+) -> tuple[float, float] | None:
+    """The bounds, refused where the points to start from are not between them."""
+    if bounds is None:
+        return None
+    low, high = bounds
+    lowest, highest = float(X_0.min()), float(X_0.max())
+    if not low <= lowest <= highest <= high:
+        raise ValueError(
+            f"X_0 goes from {lowest:.6g} to {highest:.6g}, outside bounds = ({low}, "
+            f"{high}): start from points between them, X_0.clamp({low}, {high})"
+        )
+    return low, high
 
 
 def checked_features(phi: Callable[[Array], Array], X_0: Array, Q: Array) -> Array:
