@@ -82,6 +82,8 @@ def reconstruct(
 
     Notes
     -----
+    Book: thm-local-data.
+
     The same search distils a set: there fewer equations than unknowns leave a choice,
     here more leave none. The coefficients are those of least squares for X.
 
