@@ -265,6 +265,24 @@ def test_a_point_too_many_gets_no_coefficient_and_is_not_determined(rng):
     assert float(found.alpha[8].norm()) < 1e-9 and error(found.X[:8], X) < 1e-9
 
 
+@pytest.mark.parametrize("size, determined", [(1e-6, True), (1e-12, False)])
+def test_a_sample_is_determined_as_far_as_its_coefficients_stand_out_of_rounding(rng, size, determined):
+    phi, X, _, alpha, _ = trained(rng)
+    alpha[0] *= size
+    assert privacy.reconstruct(phi, phi(X).T @ alpha, X).determined == determined
+
+
+def test_what_is_no_model_or_no_tensor_is_refused(rng):
+    phi, X, _, _, W = trained(rng)
+    with pytest.raises(TypeError, match="PyTorch tensor"):
+        privacy.reconstruct(phi, W.numpy(), X)
+    for bad in ((W[:, 0], X), (W, X[0])):
+        with pytest.raises(ValueError, match="2 dimensions|2-d|shape"):
+            privacy.reconstruct(phi, *bad)
+    with pytest.raises(ValueError, match="rank 3"):
+        privacy.reconstruct(phi, W, X[:2])
+
+
 def test_a_point_too_few_explains_nothing(rng):
     phi, X, _, _, W = trained(rng)
     assert privacy.reconstruct(phi, W, near(rng, X)[:7]).residual > 1e-6
@@ -292,7 +310,9 @@ def test_a_derivative_that_is_too_large_is_refused_before_any_work():
 def test_float32_models_are_rebuilt_to_their_precision(rng):
     phi, X, _, _, W = trained(rng, p=64)
     phi = OneLayer(phi.A.float(), phi.b[0].float())
-    found = privacy.reconstruct(phi, W.float(), near(rng, X, 0.05).float())
+    start = near(rng, X, 0.05).float()
+    assert not privacy.reconstruct(phi, W.float(), torch.cat([start, start[:1] + 1])).determined
+    found = privacy.reconstruct(phi, W.float(), start)
     assert found.X.dtype == found.alpha.dtype == torch.float32 and found.determined
     assert error(found.X[torch.cdist(X.float(), found.X).argmin(dim=1)], X) < 1e-4
 
