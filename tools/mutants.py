@@ -55,6 +55,8 @@ FILES = {
     "privacy/accounting": "privacy",
     "privacy/mechanism": "privacy",
     "privacy/auditing": "privacy",
+    "privacy/attacks": "privacy_attacks",
+    "privacy/reconstruction": "privacy_attacks",
 }
 # Other libraries and devices repeat what NumPy has shown, real data and random searches are slow.
 FAST = "not torch-cpu and not cuda and not mnist and not scikit and not real_ and not over_shapes and not gradients"
