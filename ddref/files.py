@@ -755,7 +755,10 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
         return np.datetime_as_string(days if (days == classes).all() else classes)
     if isinstance(classes, np.ndarray) and classes.dtype == object:
         if all(isinstance(name, str) for name in classes.flat):
-            return classes.astype(str)
+            texts = classes.astype(str)
+            if texts.tolist() != classes.tolist():
+                raise ValueError("a class ends in a zero byte, which arrays cut off")
+            return texts
     return classes
 
 
