@@ -11,7 +11,8 @@ from tools import pages_check
 
 PAGE = """<!DOCTYPE html>
 <html><head><meta charset="utf-8"><title>{title}</title>
-<style>.math {{ overflow-x: auto; overflow-y: hidden }}</style></head>
+<style>.math {{ overflow-x: auto; overflow-y: hidden; padding-block: 2px }} :root {{ color-scheme: light dark }}
+body {{ background: Canvas }}</style></head>
 <body><button class="search-button">Search</button>
 <main><h1 id="top">Title</h1>
 <pre>a = "$x$ \\\\frac"</pre><a href="#top">up</a>
@@ -37,6 +38,17 @@ FAULTS = {
         {"body": '<div style="overflow: hidden"><b style="padding-right: 1500px">wide</b></div>'},
         "sticks out of the page",
     ),
+    "cut-code": ({"body": f'<div style="overflow: auto"><pre>{"x" * 80}</pre></div>'}, "code cut at the right"),
+    "long-code": ({"body": f"<p>See <code>{'x' * 80}</code></p>"}, "inline code leaves the column"),
+    "clipped": (
+        {"body": "<style>.math { padding: 0 } mjx-container { margin: 0 !important }</style>" + FORMULA % r"\Phi^\top"},
+        "a box cuts glyphs of its formula (1): Φ⊤",
+    ),
+    "many-stops": ({"body": '<a href="#top">up</a>' * 150}, "152 stops of the Tab key"),
+    "thin": ({"body": '<p style="font-weight: 300">Fig. 1</p>'}, 'thin text (1): Fig. 1'),
+    "pale": ({"body": '<p style="color: #767676; background: #eee">Fig. 1</p>'}, 'pale text (1): 3.91:1 "Fig. 1"'),
+    "pale-in-the-dark": ({"body": '<p style="color: #333">Fig. 1</p>'}, 'wide: dark: pale text (1): 1.'),
+    "always-light": ({"body": "<style>:root { color-scheme: light }</style>"}, "dark: the page stays light"),
     "console": ({"body": "<script>console.error('oh no')</script>"}, "console: oh no"),
     "exception": ({"body": "<script>undefined.x</script>"}, "script error"),
     "network": ({"body": '<script src="https://example.org/x.js"></script>'}, "asks for https://example.org/x.js"),
@@ -65,7 +77,7 @@ def report(tmp_path_factory):
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch, pages_check.opened_browser() as browser:
         patch.setattr(pages_check, "opened_browser", lambda: nullcontext(browser))  # one for both times
         pages_check.main([str(root), "--only", "good", "--screenshots", str(root / "shots")])
-        patch.setattr(pages_check, "VIEWPORTS", {"phone": pages_check.VIEWPORTS["phone"]})  # half the time
+        patch.setattr(pages_check, "VIEWPORTS", {"wide": pages_check.VIEWPORTS["phone"]})  # half the time
         status = pages_check.main([str(root)])
     good, _, *pages, summary = re.split(r"\n(?! )", printed.getvalue().strip())
     pages = {text.split()[1].removesuffix(".html"): text for text in pages}
