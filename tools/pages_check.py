@@ -5,7 +5,8 @@
 A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
 one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut,
 no box cuts a glyph of its formula, no text is thin or pale, in the dark neither, no more than a few keys Tab
-lead through it, the browser reports no error and asks for nothing outside the book, and every address of the
+lead through it, its head says what others show of it (description, address, picture, icon), its scripts are
+small, the browser reports no error and asks for nothing outside the book, and every address of the
 book in it leads to a file of the book, and to an anchor there: links, pictures, forms, those of raw HTML, of
 styles and style sheets. Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
 """
@@ -174,7 +175,7 @@ READABLE = r"""() => {
   const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement, text = walker.currentNode.data.trim().slice(0, 60);
-    if (!text || seen.has(node) || node.closest("script, style, noscript, template, svg, mjx-container *")) continue;
+    if (!/[\p{L}\p{N}]/u.test(text) || seen.has(node) || node.closest("script, style, noscript, template, svg, mjx-container *")) continue;
     seen.add(node);
     if (!node.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
     const style = getComputedStyle(node), size = parseFloat(style.fontSize), weight = Number(style.fontWeight);
@@ -204,6 +205,8 @@ IS_DARK = r"""async () => {
 ADDRESSES = ("href", "xlink:href", "src", "poster", "data", "action", "formaction", "background", "cite")
 SOURCES = ("srcset", "imagesrcset")
 SOURCE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s[^,]*)?")
+HEAD = ("description", "canonical", "og:title", "og:description", "og:url", "og:image", "twitter:card")
+LARGEST_SCRIPT = 400_000  # bytes
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 CSS_ADDRESS = re.compile(r"""(?:url\(\s*|@import\s+)(?:"([^"]*)"|'([^']*)')|url\(\s*([^\s"')][^)]*?)\s*\)""")
 
@@ -218,6 +221,7 @@ class Links(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.anchors, self.addresses, self.redirect = {"", "top"}, [], False
+        self.head, self.scripts = {}, []  # what the head says, by its name; addresses
         self.feed(text)
         self.close()
 
@@ -229,6 +233,12 @@ class Links(HTMLParser):
         for name in SOURCES:
             self.addresses += SOURCE.findall(attributes.get(name, ""))
         self.addresses += addresses_in_css(attributes.get("style", ""))
+        if tag == "script" and "src" in attributes:
+            self.scripts.append(attributes["src"])
+        if tag == "link":
+            self.head |= {kind: attributes.get("href", "") for kind in attributes.get("rel", "").split()}
+        if tag == "meta":
+            self.head[attributes.get("name") or attributes.get("property", "")] = attributes.get("content", "")
         if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
             self.redirect = True
             self.addresses.append(attributes["content"].partition("=")[2])
@@ -257,6 +267,29 @@ class Site:
                     self.styles[sheet] = self._broken(sheet, addresses_in_css(sheet.read_text(encoding="utf-8")))
                 found += [f"{sheet.name}: {fault}" for fault in self.styles[sheet]]
         return found
+
+    def unannounced(self, path):
+        """What the head of the page `path` should say and does not; the source of a file has no card."""
+        page, parts = self.pages[path], path.relative_to(self.root).parts
+        wanted = ["icon"] if "_modules" in parts or path.name == "search.html" else ["icon", *HEAD]
+        found = [f"no {name} in the head" for name in wanted if not page.head.get(name)]
+        same = [other for other, its in self.pages.items()
+                if other != path and its.head.get("description") == page.head.get("description") is not None]  # fmt: skip
+        found += [f"the same description as {other.name}" for other in same[:1]]
+        start = page.head.get("canonical", "").removesuffix("/".join(parts))
+        picture = page.head.get("og:image", "").removeprefix(start)
+        if "og:image" in wanted and not (self.root / picture).is_file():
+            found.append(f"the picture of its card is missing: {picture}")
+        return found
+
+    def heavy(self, path):
+        """Scripts of the page `path` that are too large; formulas need the one of MathJax."""
+        targets = [self._target(path, address) for address in self.pages[path].scripts]
+        return [
+            f"a script of {target.stat().st_size // 1000} KB: {target.name}"
+            for target in targets
+            if target and target.is_file() and target.stat().st_size > LARGEST_SCRIPT and "mathjax" not in target.parts
+        ]
 
     def _broken(self, path, addresses):
         found = []
@@ -366,11 +399,14 @@ def main(arguments=None):
         windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
         for path in chosen:
             label = str(path.relative_to(root))
-            found = site.broken(path)
+            is_source, found = "_modules" in path.parts, site.broken(path)
+            if not site.pages[path].redirect:
+                found += site.unannounced(path) + site.heavy(path)
             for view, window in () if site.pages[path].redirect else windows.items():
                 picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
                 screenshot = options.screenshots / picture if options.screenshots else None
-                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, dark=view == "wide")]
+                dark = view == "wide" and not is_source
+                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, dark=dark)]
             failed += bool(found)
             print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
     seconds = time.perf_counter() - start
