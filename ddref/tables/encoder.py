@@ -253,8 +253,9 @@ class TableEncoder:
         new = [name for name in names if name not in known]
         if absent or new:
             parts = [f"missing columns: {shown(absent)}"] if absent else []
+            index = " (one without a name: an index?)" if "" in new else ""
             parts += [
-                f"columns that the first table did not have: {shown(new)}"
+                f"columns that the first table did not have: {shown(new)}{index}"
             ] * bool(new)
             raise ValueError("; ".join(parts))
         return used
