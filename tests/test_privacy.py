@@ -54,6 +54,15 @@ def test_epsilon_and_noise_scale_undo_each_other(epsilon):
     assert privacy.gaussian_delta(epsilon, 1.001 * mu) > DELTA
 
 
+def test_very_little_and_very_much_noise_is_found_too():
+    for epsilon, delta in ((699.0, 0.5), (1e-12, 1e-14), (0.3, 0.2)):
+        mu = 1 / privacy.noise_scale(epsilon, delta)
+        assert privacy.gaussian_delta(epsilon, mu) <= delta * (1 + 1e-9)
+        assert privacy.gaussian_delta(epsilon, 1.01 * mu) > delta
+    assert privacy.gaussian_epsilon(0.5, 0.15) > 0  # a large delta is a delta
+    assert privacy.gaussian_epsilon(0.5, 0.21) == 0
+
+
 def test_several_releases_add_as_the_library_says():
     mu = 1 / privacy.noise_scale(1.0, DELTA)
     twice = GaussianPrivacyLoss(standard_deviation=1 / math.hypot(mu, mu), sensitivity=1)
@@ -72,6 +81,9 @@ def test_several_releases_add_as_the_library_says():
         (lambda: privacy.noise_scale(1.0, DELTA, -1.0), "sensitivity = -1.0"),
         (lambda: privacy.noise_scale(1e4, DELTA), "below 700"),
         (lambda: privacy.gaussian_epsilon(60.0, DELTA), "protects nothing"),
+        (lambda: privacy.gaussian_epsilon(1.0, 1.5), "delta = 1.5 must be above 0 and below 1"),
+        (lambda: privacy.gaussian_epsilon(1.0, 1.0), "delta = 1.0 must be above 0 and below 1"),
+        (lambda: privacy.gaussian_epsilon(0.0, DELTA), "mu = 0.0 must be above 0"),
     ],
 )
 def test_budgets_that_mean_nothing_are_refused(call, match):
