@@ -10,6 +10,8 @@ import pandas
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import ddref
 from ddref import files, krr, privacy
@@ -124,6 +126,12 @@ def test_tensors_sparse_rows_and_rows_of_a_file_give_the_same_model(same_noise, 
     assert np.allclose(classifier().fit(csr_array(X), y).coef_, classifier().fit(X, y).coef_, rtol=1e-12)
 
 
+def test_public_constants_come_before_it_in_a_pipeline(same_noise):
+    X, y = samples()
+    whole = make_pipeline(FunctionTransformer(lambda X: X / 255 - 0.5), classifier()).fit(255 * (X + 0.5), y)
+    assert np.allclose(whole[-1].coef_, classifier().fit(X, y).coef_, rtol=1e-9)
+
+
 def test_a_clone_fits_other_noise_whatever_the_random_state():
     X, y = samples()
     model = classifier(random_state=0).fit(X, y)
@@ -236,8 +244,10 @@ REFUSED = [
     ({"class_weight": "balanced"}, {}, "class_weight = 'balanced' lets a sample count for more"),
     ({"class_weight": {0: 2.0}}, {}, "class_weight = .* pass None"),
     ({"classes": None}, {}, "classes are missing: .*classes=range"),
-    ({"classes": [0, 0, 1]}, {}, "classes = .* at least 2, all different"),
+    ({"classes": [0, 0, 1]}, {}, "classes = .* a list of at least 2, all different"),
     ({"classes": [0]}, {}, "at least 2"),
+    ({"classes": "012"}, {}, "must be a list"),
+    ({"classes": [[0, 1], [2, 3]]}, {}, "must be a list"),
     ({"classes": [0, 1]}, {}, r"y has \[2.* not among classes = \[0, 1\]: name all"),
     ({"classes": ["0", "1", "2"]}, {}, "not among classes"),
     ({}, {"sample_weight": np.ones(60)}, "sample_weight lets a sample count.*leave it out"),
@@ -338,9 +348,23 @@ def test_a_file_that_says_nonsense_about_privacy_is_refused(change, match, tmp_p
 
 def test_a_private_file_with_something_of_the_data_is_refused(tmp_path):
     saved = classifier().fit(*samples())._saved()
-    for change in ({"data_sha256": "0" * 64}, {"value_range": (0.0, 1.0)}, {"sources": np.arange(3)}):
-        with pytest.raises(ValueError, match=f"said to be private, and the file has .*{next(iter(change))}"):
+    counted = {**saved.certificate, "samples": 60}
+    for change, what in (
+        ({"data_sha256": "0" * 64}, "data_sha256"),
+        ({"value_range": (0.0, 1.0)}, "value_range"),
+        ({"sources": np.arange(3)}, "sources"),
+        ({"certificate": counted}, "samples"),
+        ({"scaling": "global", "mean": saved.mean + 1}, "a scaling"),
+    ):
+        with pytest.raises(ValueError, match=f"said to be private, and the file has .*{what}"):
             files.save(tmp_path / "set.npz", saved._replace(**change))
+
+
+def test_an_exported_folder_says_what_was_spent(tmp_path):
+    classifier().fit(*samples()).save(tmp_path / "set.npz")
+    assert main(["export", str(tmp_path / "set.npz"), str(tmp_path / "set")]) == 0
+    text = (tmp_path / "set" / "README.md").read_text()
+    assert "private: epsilon = 2.0, delta = 1e-05, for data sets that differ by this: add or remove one sample." in text
 
 
 # -- the command

@@ -1,6 +1,6 @@
 """`ddref distill --epsilon`: a set whose file says no more of the data than a private
-release does. What the file holds is private; what is printed about the test samples is
-a look of your own at them.
+release does. What the file holds is private; notes, errors and the score on the test
+samples are a look of your own at the data.
 """
 
 import argparse
