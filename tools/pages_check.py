@@ -84,6 +84,12 @@ PAPER = (
 }"""
 )
 
+# Runs after the page has got another size: what slides to its place, as the sidebar does, is there at once.
+SETTLE = """async () => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const motion of document.getAnimations()) motion.finish();
+}"""
+
 # Runs then: unfolds what is folded.
 PREPARE = """async () => {
   for (const box of document.querySelectorAll("details")) box.open = true;
@@ -441,6 +447,7 @@ def on_paper(page):
     found = [f"paper: {fault}" for fault in page.evaluate(PAPER)]
     page.emulate_media(media="screen")
     page.set_viewport_size(size)
+    page.evaluate(SETTLE)
     return found
 
 
