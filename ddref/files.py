@@ -670,6 +670,8 @@ def _check_privacy(saved: Saved) -> None:
             raise ValueError(f"privacy says {name} = {found[name]!r}")
     of_data = ("data_sha256", "sources", "means", "value_range", "table")
     told = [name for name in of_data if getattr(saved, name) is not None]
+    counted = ("samples", "decisions_changed", "prediction_error", "copies")
+    told += [name for name in counted if (saved.certificate or {}).get(name)]
     if told or saved.scaling != "none":
         raise ValueError(
             f"the set is said to be private, and the file has {told or 'a scaling'} "

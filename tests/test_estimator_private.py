@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -9,9 +10,12 @@ import pandas
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import ddref
 from ddref import files, krr, privacy
+from ddref.command.commands import main
 from ddref.estimator import (
     DistilledRidge,
     DistilledRidgeClassifier,
@@ -20,6 +24,7 @@ from ddref.estimator import (
 )
 from ddref.maps import leaky_relu_network
 from ddref.maps.fourier import orthogonal_features
+from ddref.privacy import mechanism
 from ddref.statistics import Statistics
 from ddref.statistics.rows import FileRows
 
@@ -121,6 +126,12 @@ def test_tensors_sparse_rows_and_rows_of_a_file_give_the_same_model(same_noise, 
     assert np.allclose(classifier().fit(csr_array(X), y).coef_, classifier().fit(X, y).coef_, rtol=1e-12)
 
 
+def test_public_constants_come_before_it_in_a_pipeline(same_noise):
+    X, y = samples()
+    whole = make_pipeline(FunctionTransformer(lambda X: X / 255 - 0.5), classifier()).fit(255 * (X + 0.5), y)
+    assert np.allclose(whole[-1].coef_, classifier().fit(X, y).coef_, rtol=1e-9)
+
+
 def test_a_clone_fits_other_noise_whatever_the_random_state():
     X, y = samples()
     model = classifier(random_state=0).fit(X, y)
@@ -187,6 +198,30 @@ def test_one_sample_more_moves_the_sums_by_no_more_than_the_noise_is_for(monkeyp
             assert model.privacy_["sigma"] == privacy.noise_scale(2.0, DELTA, 0.7 * math.hypot(0.7, bound))
 
 
+def world(X, y, monkeypatch):
+    """Models that are fitted to these samples, run by run. A clip far below the bound of the targets, and a large lam: W
+    is then almost B / lam, and B moves by 99 % of the sensitivity."""
+
+    def run(runs, rng):
+        monkeypatch.setattr(private, "generator", lambda: rng)
+        model = classifier(epsilon=8.0, classes=range(2), clip=0.1, lam=100.0)
+        return np.stack([model.fit(X, y).coef_.ravel() for _ in range(runs)])
+
+    return run
+
+
+@pytest.mark.slow
+def test_no_attack_on_a_fitted_model_shows_more_than_the_claim_and_without_clipping_one_does(monkeypatch):
+    rng = np.random.default_rng(7)
+    X, y = 0.3 * rng.normal(size=(10, 2)), rng.integers(2, size=10)
+    X_more, y_more = np.vstack([X, np.full((1, 2), 3.0)]), np.append(y, 1)
+    pair = world(X, y, monkeypatch), world(X_more, y_more, monkeypatch)
+    found = privacy.audit(*pair, DELTA, np.random.default_rng(0), runs=600)
+    assert 3.0 < found.epsilon < 8.0  # with power to see more
+    monkeypatch.setattr(mechanism, "clip_rows", lambda A, clip: A)
+    assert privacy.audit(*pair, DELTA, np.random.default_rng(0), runs=200).epsilon > 8.0
+
+
 # -- refusals, each with the way out
 
 
@@ -209,8 +244,10 @@ REFUSED = [
     ({"class_weight": "balanced"}, {}, "class_weight = 'balanced' lets a sample count for more"),
     ({"class_weight": {0: 2.0}}, {}, "class_weight = .* pass None"),
     ({"classes": None}, {}, "classes are missing: .*classes=range"),
-    ({"classes": [0, 0, 1]}, {}, "classes = .* at least 2, all different"),
+    ({"classes": [0, 0, 1]}, {}, "classes = .* a list of at least 2, all different"),
     ({"classes": [0]}, {}, "at least 2"),
+    ({"classes": "012"}, {}, "must be a list"),
+    ({"classes": [[0, 1], [2, 3]]}, {}, "must be a list"),
     ({"classes": [0, 1]}, {}, r"y has \[2.* not among classes = \[0, 1\]: name all"),
     ({"classes": ["0", "1", "2"]}, {}, "not among classes"),
     ({}, {"sample_weight": np.ones(60)}, "sample_weight lets a sample count.*leave it out"),
@@ -311,6 +348,114 @@ def test_a_file_that_says_nonsense_about_privacy_is_refused(change, match, tmp_p
 
 def test_a_private_file_with_something_of_the_data_is_refused(tmp_path):
     saved = classifier().fit(*samples())._saved()
-    for change in ({"data_sha256": "0" * 64}, {"value_range": (0.0, 1.0)}, {"sources": np.arange(3)}):
-        with pytest.raises(ValueError, match=f"said to be private, and the file has .*{next(iter(change))}"):
+    counted = {**saved.certificate, "samples": 60}
+    for change, what in (
+        ({"data_sha256": "0" * 64}, "data_sha256"),
+        ({"value_range": (0.0, 1.0)}, "value_range"),
+        ({"sources": np.arange(3)}, "sources"),
+        ({"certificate": counted}, "samples"),
+        ({"scaling": "global", "mean": saved.mean + 1}, "a scaling"),
+    ):
+        with pytest.raises(ValueError, match=f"said to be private, and the file has .*{what}"):
             files.save(tmp_path / "set.npz", saved._replace(**change))
+
+
+def test_an_exported_folder_says_what_was_spent(tmp_path):
+    classifier().fit(*samples()).save(tmp_path / "set.npz")
+    assert main(["export", str(tmp_path / "set.npz"), str(tmp_path / "set")]) == 0
+    text = (tmp_path / "set" / "README.md").read_text()
+    assert "private: epsilon = 2.0, delta = 1e-05, for data sets that differ by this: add or remove one sample." in text
+
+
+# -- the command
+
+
+@pytest.fixture
+def data(tmp_path):
+    X, y = samples()
+    X_test, y_test = samples(1)
+    np.savez(tmp_path / "data.npz", X_train=X, y_train=y, X_test=X_test, y_test=y_test)
+    return str(tmp_path / "data.npz")
+
+
+def distill(data, *words, out="set.npz"):
+    path = data.replace("data.npz", out)
+    return main(["distill", data, "--out", path, "--quiet", "--force", *words]), path
+
+
+PRIVATE = ("--epsilon", "2", "--delta", "1e-5", "--classes", "0", "1", "2")
+
+
+def test_the_command_writes_what_the_estimator_does_and_says_what_was_spent(data, same_noise, capsys):
+    code, path = distill(data, *PRIVATE, "--map", "fourier", "--bandwidth", "3", "--clip", "0.8")
+    said = capsys.readouterr().out
+    assert code == 0 and "epsilon 2, delta 1e-05; neighbours: add or remove one sample" in said
+    assert "features to 0.8, targets to 0.816497; noise" in said and "accuracy on test" in said
+    assert "training" not in said and "60" not in said  # nor how many there are
+    phi = orthogonal_features(D, D, 3.0, seed=0)
+    model = classifier(feature_map=phi, clip=0.8).fit(*samples())
+    model.save(path.replace("set", "wanted"))
+    found, wanted = np.load(path), np.load(path.replace("set", "wanted"))
+    assert {name: A.tolist() for name, A in found.items() if name != "header"} == {
+        name: A.tolist() for name, A in wanted.items() if name != "header"
+    }
+    assert str(found["header"]).replace("set.npz", "") == str(wanted["header"]).replace("wanted.npz", "")
+    assert main(["info", path]) == 0 and "private                epsilon 2, delta 1e-05" in capsys.readouterr().out
+    assert main(["verify", path, data]) == 2 and "trains a private model" in capsys.readouterr().err
+
+
+def test_the_command_takes_targets_with_a_bound(data, same_noise, tmp_path):
+    X, _ = samples()
+    Y = X[:, :2]
+    np.savez(tmp_path / "data.npz", X=X, y=Y)
+    code, path = distill(data, "--epsilon", "2", "--delta", "1e-5", "--bound", "1.5", "--lam", "3")
+    found = files.load(path)
+    W = by_hand(X, Y, same_noise(), bound=1.5).solve(3.0)
+    assert code == 0 and np.allclose(found.train().W, W, rtol=1e-9)
+
+
+def test_what_is_public_is_said(data, capsys):
+    assert main(["distill", data, "--out", data.replace("data", "set"), *PRIVATE]) == 0
+    said = capsys.readouterr().err
+    assert "public, so not from a look at these samples: clip 1, 3 classes, the map" in said
+    assert "no intercept" in said and "task:" not in said
+
+
+REFUSED_THERE = [
+    (("--delta", "1e-5"), "--delta is for a private set: pass --epsilon too"),
+    (("--classes", "0", "1"), "--classes is for a private set"),
+    (("--bandwidth", "3"), "--bandwidth is for a private set"),
+    (("--epsilon", "1", "--delta", "1e-5"), "--epsilon needs --classes"),
+    ((*PRIVATE, "--bound", "1"), "--epsilon needs --classes"),
+    ((*PRIVATE[:2], *PRIVATE[4:]), "delta is needed beside epsilon"),
+    ((*PRIVATE, "--map", "fourier"), "bandwidth would come from the samples; pass --bandwidth"),
+    ((*PRIVATE, "--bandwidth", "3"), "--bandwidth is for --map fourier"),
+    ((*PRIVATE, "--select", "loo"), "--select loo looks at the samples; leave it out"),
+    ((*PRIVATE, "--lam", "1", "2"), "is chosen on the samples"),
+    ((*PRIVATE, "--scaling", "columns"), "scaling = 'columns' is taken from the samples"),
+    ((*PRIVATE, "--init", "real"), "init = 'real' looks at the samples: pass 'orthonormal'"),
+    ((*PRIVATE, "--init", "noise"), "init = 'noise' looks at the samples"),
+    ((*PRIVATE, "--task", "regression"), "--classes or --bound say classification"),
+    ((*PRIVATE, "--test", "0.2"), "put the test images into a folder test/"),
+    ((*PRIVATE[:5], "a", "b"), "--classes a b: the classes of the data are numbers"),
+    ((*PRIVATE[:7],), "not among classes"),
+]
+
+
+@pytest.mark.parametrize(("words", "match"), REFUSED_THERE)
+def test_the_command_refuses_the_same_in_one_line(words, match, data, capsys):
+    code, path = distill(data, *words)
+    said = capsys.readouterr().err
+    assert code == 2 and match in said and said.count("\n") == 1 and len(said) < 300
+    assert not Path(path).exists()
+
+
+def test_the_command_refuses_tables_and_models_that_are_trained(data, tmp_path, capsys):
+    (tmp_path / "data.csv").write_text("a,b\n" + "1,0\n2,1\n" * 9)
+    assert (
+        main(["distill", str(tmp_path / "data.csv"), "--target", "b", "--out", str(tmp_path / "x.npz"), *PRIVATE]) == 2
+    )
+    assert "read from the samples; write its numbers to an .npz" in capsys.readouterr().err
+    np.savez(tmp_path / "model.npz", W=np.eye(3), lam=1.0, n=5)
+    assert main(["distill", str(tmp_path / "model.npz"), "--out", str(tmp_path / "x.npz"), *PRIVATE]) == 2
+    assert "--epsilon belongs to a training" in capsys.readouterr().err

@@ -213,14 +213,15 @@ class Distiller(BaseEstimator):
 
     Notes
     -----
-    Book: thm-intercept, thm-nearest, eq-certificate. The certificate is for the arrays
-    as returned, after scaling is undone and after rounding to `dtype`. Where rounding
-    could cost more than 2e-10 (2e-5 in float32), a better conditioned set, a little
-    farther from the samples, is taken. X may be a sparse matrix of SciPy where there is
-    neither a feature map nor scaling: sums over it are formed without a dense copy.
+    Book: thm-intercept, thm-nearest, eq-certificate, thm-release. The certificate is
+    for the arrays as returned, after scaling is undone and after rounding to `dtype`.
+    Where rounding could cost more than 2e-10 (2e-5 in float32), a better conditioned
+    set, a little farther from the samples, is taken. X may be a sparse matrix of SciPy
+    where there is neither a feature map nor scaling: sums over it are formed without a
+    dense copy.
 
     With `epsilon` model, set and attributes are (epsilon, delta)-private, for data sets
-    that differ by one sample (thm-release). Public, and so not to be chosen by a look
+    that differ by one sample. Public, and so not to be chosen by a look
     at the samples, are the parameters, the weights of a feature map, which treats each
     row on its own, the number of columns, the classes, and whatever was done to X
     before: a StandardScaler in a Pipeline is not private. What looks at the samples is

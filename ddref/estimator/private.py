@@ -68,7 +68,7 @@ def fit(model: Any, X: Any, y: Any, sample_weight: Any) -> Any:
 
 def fit_rows(model: Any, X: Any, y: np.ndarray) -> Any:
     """The same of rows that are read and checked; they may be those of a file."""
-    _check(model)
+    _refuse_looks(model)
     Y, bound = _targets(model, y)
     rng = model._begin(np.zeros((1, X.shape[1])), None)
     model.data_range_ = None
@@ -153,7 +153,7 @@ def _codes(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------- refusals
 
 
-def _check(model):
+def _refuse_looks(model):
     """Refuse parameters with which a fit would not be private."""
     if model.delta is None:
         raise ValueError(
@@ -244,7 +244,7 @@ def _needed(model):
             "that there are to be, as classes=range(10)",
         ),
         (
-            len(np.unique(given)) < 2 or len(np.unique(given)) < len(given),
-            f"classes = {model.classes!r} must be at least 2, all different",
+            np.ndim(given) != 1 or not 2 <= len(np.unique(given)) == len(given),
+            f"classes = {model.classes!r} must be a list of at least 2, all different",
         ),
     )
