@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import oracle
 import pytest
@@ -55,12 +56,28 @@ def test_epsilon_and_noise_scale_undo_each_other(epsilon):
 
 
 def test_very_little_and_very_much_noise_is_found_too():
-    for epsilon, delta in ((699.0, 0.5), (1e-12, 1e-14), (0.3, 0.2)):
+    for epsilon, delta in ((699.0, 0.5), (1e-4, 1e-14), (0.3, 0.2)):
         mu = 1 / privacy.noise_scale(epsilon, delta)
         assert privacy.gaussian_delta(epsilon, mu) <= delta * (1 + 1e-9)
         assert privacy.gaussian_delta(epsilon, 1.01 * mu) > delta
     assert privacy.gaussian_epsilon(0.5, 0.15) > 0  # a large delta is a delta
     assert privacy.gaussian_epsilon(0.5, 0.21) == 0
+
+
+def exact_delta(epsilon, mu):
+    with mpmath.workdps(200):
+        epsilon, mu = mpmath.mpf(epsilon), mpmath.mpf(mu)
+        near, far = (mpmath.ncdf(sign * mu / 2 - epsilon / mu) for sign in (1, -1))
+        return near - mpmath.exp(epsilon) * far
+
+
+@pytest.mark.parametrize("delta", [1e-100, 1e-30, 1e-16, DELTA, 0.3])
+def test_the_extremes_that_are_taken_hold_in_two_hundred_digits(delta):
+    for epsilon in (1e-4, 1.0, 699.0):
+        mu = 1 / privacy.noise_scale(epsilon, delta)
+        assert exact_delta(epsilon, mu) <= delta * (1 + 1e-3)
+    for mu in (1e-17, 1e-9, 1e-6, 1e-3, 1.0):
+        assert exact_delta(privacy.gaussian_epsilon(mu, delta), mu) <= delta * (1 + 1e-3)
 
 
 def test_several_releases_add_as_the_library_says():
@@ -80,6 +97,9 @@ def test_several_releases_add_as_the_library_says():
         (lambda: privacy.noise_scale(1.0, 1.0), "delta = 1.0 must be above 0 and below 1"),
         (lambda: privacy.noise_scale(1.0, DELTA, -1.0), "sensitivity = -1.0"),
         (lambda: privacy.noise_scale(1e4, DELTA), "below 700"),
+        (lambda: privacy.noise_scale(1e-12, 1e-16), "epsilon = 1e-12 must be at least 0.0001"),
+        (lambda: privacy.noise_scale(1.0, 1e-300), "delta = 1e-300 must be at least 1e-100"),
+        (lambda: privacy.gaussian_epsilon(1.0, 1e-300), "delta = 1e-300 must be at least 1e-100"),
         (lambda: privacy.gaussian_epsilon(60.0, DELTA), "protects nothing"),
         (lambda: privacy.gaussian_epsilon(1.0, 1.5), "delta = 1.5 must be above 0 and below 1"),
         (lambda: privacy.gaussian_epsilon(1.0, 1.0), "delta = 1.0 must be above 0 and below 1"),
@@ -142,6 +162,18 @@ def test_statistics_with_other_bounds_or_none_do_not_mix():
         clipped += sums(Phi, Y, clip=2.0)
     with pytest.raises(ValueError, match="clip = 0"):
         privacy.ClippedStatistics(2, 2, clip=0)
+
+
+def test_bounds_stay_those_the_rows_were_clipped_to():
+    sums = privacy.ClippedStatistics(1, 1, clip=100.0).update(np.full((3, 1), 50.0), np.ones((3, 1)))
+    for name in ("clip", "bound"):
+        with pytest.raises(AttributeError):
+            setattr(sums, name, 0.1)  # less noise for rows that are as long as before
+
+
+def test_products_whose_rounding_no_noise_covers_are_refused():
+    with pytest.raises(ValueError, match="rounding of float32"):
+        privacy.ClippedStatistics(1, 1, products="float32")
 
 
 def test_samples_come_and_go_and_add_up_as_clipped(tmp_path):

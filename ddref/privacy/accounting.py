@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 
 MOST = 700.0  # epsilon: beyond, exp(epsilon) overflows, and nothing is protected
+LEAST = 1e-4, 1e-100  # epsilon, delta: below, rounding would decide how much is enough
 SCALES = (1e-2, 1e15)  # where the noise for sensitivity 1 is looked for
+NOISIEST = 1e6  # sigma over sensitivity: more noise counts as this much
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
@@ -51,8 +53,8 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     >>> round(gaussian_epsilon(math.hypot(0.268051, 0.268051), 1e-5), 4)  # twice
     1.4652
     """
-    delta = _between(delta, "delta", 1.0)
-    mu = _between(mu, "mu", math.inf)
+    delta = _between(delta, "delta", 1.0, LEAST[1])
+    mu = max(_between(mu, "mu", math.inf), 1 / NOISIEST)
     if gaussian_delta(0.0, mu) <= delta:
         return 0.0
     if gaussian_delta(MOST, mu) > delta:
@@ -90,8 +92,8 @@ def noise_scale(epsilon: float, delta: float, sensitivity: float = 1.0) -> float
     >>> round(noise_scale(1.0, 1e-5), 4)
     3.7306
     """
-    epsilon = _between(epsilon, "epsilon", MOST)
-    delta = _between(delta, "delta", 1.0)
+    epsilon = _between(epsilon, "epsilon", MOST, LEAST[0])
+    delta = _between(delta, "delta", 1.0, LEAST[1])
     sensitivity = _between(sensitivity, "sensitivity", math.inf)
     enough = _bisect(lambda scale: gaussian_delta(epsilon, 1 / scale) <= delta, *SCALES)
     return sensitivity * enough
@@ -110,9 +112,14 @@ def _bisect(enough: Callable[[float], bool], low: float, high: float) -> float:
             low = middle
 
 
-def _between(value: float, name: str, most: float) -> float:
+def _between(value: float, name: str, most: float, least: float = 0.0) -> float:
     if not 0 < float(value) < most:
         raise ValueError(f"{name} = {value} must be above 0 and below {most:g}")
+    if float(value) < least:
+        raise ValueError(
+            f"{name} = {value} must be at least {least:g}: below, rounding would "
+            "decide how much noise is enough"
+        )
     return float(value)
 
 

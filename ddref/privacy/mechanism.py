@@ -68,7 +68,7 @@ class ClippedStatistics(Statistics):
         Most length of a row of features and of a row of targets. One-hot targets have
         length 1, one-hot minus 1/k a little less.
     like, chunk
-        As in `Statistics`.
+        As in `Statistics`. There is no ``products="float32"``.
 
     Notes
     -----
@@ -95,9 +95,24 @@ class ClippedStatistics(Statistics):
         like: Array | None = None,
         **options: Any,
     ) -> None:
-        self.clip = _positive(clip, "clip")
-        self.bound = _positive(bound, "bound")
+        if options.get("products", "float64") != "float64":
+            raise ValueError(
+                "clipped statistics are summed in float64: rounding of float32 "
+                "products grows with the samples, and the noise would not cover it"
+            )
+        self._clip = _positive(clip, "clip")
+        self._bound = _positive(bound, "bound")
         super().__init__(p, k, like=like, **options)
+
+    @property
+    def clip(self) -> float:
+        """Most length of a row of features: what was added was clipped to it."""
+        return self._clip
+
+    @property
+    def bound(self) -> float:
+        """Most length of a row of targets."""
+        return self._bound
 
     def _sums(self, Phi: Array, Y: Array) -> Statistics:
         part: Any = super()._sums(Phi, Y)
