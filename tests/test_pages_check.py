@@ -52,6 +52,22 @@ FAULTS = {
     "pale": ({"body": '<p style="color: #767676; background: #eee">Fig. 1</p>'}, 'pale text (1): 3.91:1 "Fig. 1"'),
     "pale-in-the-dark": ({"body": '<p style="color: #333">Fig. 1</p>'}, "wide: dark: pale text (1): 1."),
     "always-light": ({"body": "<style>:root { color-scheme: light }</style>"}, "dark: the page stays light"),
+    "table": (
+        {"body": f'<div style="overflow: auto"><table><tr><td>a</td><td>{"x" * 90}</td><td>b</td></tr></table></div>'},
+        "column of a table out of reach (1): axxx",
+    ),
+    "closed-proof": (
+        {"body": '<details><summary>Proof</summary><div class="proof"><p>Short.</p></div></details>'},
+        "paper: proof closed on paper (1): Short.",
+    ),
+    "open-solution": (
+        {"body": '<div class="solution"><p class="admonition-title">Solution</p><p>Ten.</p></div>'},
+        "paper: solution open on paper (1): SolutionTen.",
+    ),
+    "other-title": (
+        {"body": "<article><h1>1. On rank</h1></article>"},
+        'paper: the title on paper is "Title / 1. On rank" in the place of "1. On rank"',
+    ),
     "console": ({"body": "<script>console.error('oh no')</script>"}, "console: oh no"),
     "exception": ({"body": "<script>undefined.x</script>"}, "script error"),
     "network": ({"body": '<script src="https://example.org/x.js"></script>'}, "asks for https://example.org/x.js"),
@@ -229,7 +245,35 @@ def test_a_large_script_is_named_unless_it_sets_formulas(tmp_path):
     root = tmp_path.resolve()
     for name in ("icons.js", "mathjax/tex.js", "small.js"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text("x" * (500_000 if name != "small.js" else 5), encoding="utf-8")
+        (root / name).write_text("x" * (1_500_000 if name != "small.js" else 5), encoding="utf-8")
     body = "".join(f'<script src="{name}"></script>' for name in ("icons.js?v=1", "mathjax/tex.js", "small.js"))
     (root / "a.html").write_text(PAGE.format(title="Page", body=body, name="a"), encoding="utf-8")
-    assert pages_check.Site(root).heavy(root / "a.html") == ["a script of 500 KB: icons.js"]
+    assert pages_check.Site(root).heavy(root / "a.html") == ["a script of 1500 KB: icons.js"]
+
+
+RESULT = '<li><a href="{}">Found</a> {}</li>'
+
+
+@pytest.mark.slow  # a browser
+@pytest.mark.parametrize(
+    "results, fault",
+    [
+        (RESULT.format("a.html#top", "and the words around it"), None),
+        ("", "search: nothing found for word"),
+        (RESULT.format("a.html", "and the words around it"), "search: a result leads to no section: a.html"),
+        (RESULT.format("a.html#x", "and the words around it"), "search: a result leads to no section: a.html#x"),
+        (RESULT.format("a.html#top", ""), "search: a result shows no words: a.html#top"),
+    ],
+)
+def test_a_search_leads_to_sections_and_shows_their_words(tmp_path, results, fault):
+    if not any(map(shutil.which, pages_check.BROWSERS)):
+        pytest.skip("no Chromium; `make pages-check` needs one")
+    root = tmp_path.resolve()
+    (root / "card.png").touch()
+    body = f'<p class="search-summary">found some</p><ul class="search">{results}</ul>'
+    for name in ("a", "search"):
+        (root / f"{name}.html").write_text(PAGE.format(title="Page", body=body, name=name), encoding="utf-8")
+    with pages_check.opened_browser() as browser:
+        window = pages_check.open_window(browser, (400, 400), root)
+        found = pages_check.look_for("word", window, pages_check.Site(root))
+    assert found == ([fault] if fault else [])

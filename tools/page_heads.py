@@ -17,7 +17,12 @@ from matplotlib.image import imread
 CARDS = "_static/cards"  # folder of the pictures, in the built book
 PICTURE = "chapters/images/ten_points.png"
 LONGEST = 200  # characters of a description
-SYMBOLS = {"lambda": "λ", "phi": "φ", "Phi": "Φ", "epsilon": "ε", "kappa": "κ", "times": "x", "le": "≤", "ge": "≥"}
+SYMBOLS = dict(
+    alpha="α", beta="β", gamma="γ", delta="δ", epsilon="ε", varepsilon="ε", kappa="κ", lambda_="λ", mu="μ", rho="ρ",
+    sigma="σ", tau="τ", phi="φ", Phi="Φ", times="x", cdot="·", le="≤", ge="≥", ne="≠", to="→", top="⊤", ell="l", dots="…",
+)  # fmt: skip
+SYMBOLS["in"], SYMBOLS["lambda"] = "∈", SYMBOLS.pop("lambda_")
+FONTS = r"\\(?:math[a-z]+|tilde|hat|bar|left|right|[bB]igg?[lr]?|q?quad|sqrt|t?frac|displaystyle)(?![a-zA-Z])"
 
 
 # -- the description
@@ -44,6 +49,7 @@ def plain(node):
 
 def words_of(formula):
     formula = re.sub(r"\\(?:operatorname|mathrm|text)\s*\{([^}]*)\}", r"\1", formula)
+    formula = re.sub(FONTS, "", formula.replace(r"\|", "‖"))
     formula = re.sub(r"\\([a-zA-Z]+)", lambda found: SYMBOLS.get(found[1], found[1]), formula)
     return re.sub(r"\\.|[{}$]", "", formula)
 

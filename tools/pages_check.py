@@ -4,7 +4,9 @@
 
 A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
 one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut,
-no box cuts a glyph of its formula, no text is thin or pale, in the dark neither, no more than a few keys Tab
+no
+box cuts a glyph of its formula, first and last column of every table are in reach, paper shows proofs and no
+solution, a search leads to sections, no text is thin or pale, in the dark neither, no more than a few keys Tab
 lead through it, its head says what others show of it (description, address, picture, icon), its scripts are
 small, the browser reports no error and asks for nothing outside the book, and every address of the
 book in it leads to a file of the book, and to an anchor there: links, pictures, forms, those of raw HTML, of
@@ -26,12 +28,70 @@ from playwright.sync_api import Error, sync_playwright
 
 VIEWPORTS = {"wide": (1400, 900), "phone": (400, 800)}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PAPER_SIZE = {"width": 794, "height": 1123}  # A4
+SEARCHED = "regression"
 READY = 20_000  # milliseconds for a page to load and typeset
 
-# Runs in the page once it is loaded: waits for the mathematics, unfolds what is folded.
-PREPARE = """async () => {
+# Runs in the page once it is loaded: waits for the mathematics.
+TYPESET = """async () => {
   const missing = document.querySelector(".math") && !window.MathJax?.startup?.promise;
   if (!missing && window.MathJax?.startup) await window.MathJax.startup.promise;
+}"""
+
+# What no page may cut: code at the right, and the columns of a table.
+REACH = r"""
+  const visible = node => node.checkVisibility({visibilityProperty: true, opacityProperty: true});
+  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 90);
+  const found = [];
+  const say = (what, items) => {
+    const list = [...new Set(items)];
+    if (list.length) found.push(`${what} (${list.length}): ${list.slice(0, 3).join(" | ")}`);
+  };
+  const cuts = node => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(node).overflowX)
+    && node.scrollWidth > node.clientWidth + 1;
+  const cut = [...document.querySelectorAll("main pre")].filter(visible).filter(pre => {
+    for (let box = pre; box && !box.matches("article, main"); box = box.parentElement) if (cuts(box)) return true;
+  });
+  say("code cut at the right", cut.map(pre => short(pre.textContent)));
+  const outside = cell => {
+    const box = cell.getBoundingClientRect();
+    const place = cell.closest("table").parentElement.getBoundingClientRect();
+    return box.width > 1 && (box.right > Math.min(place.right, document.documentElement.clientWidth) + 1
+                             || box.left < place.left - 1);
+  };
+  say("column of a table out of reach", [...document.querySelectorAll("main tr")]
+    .filter(row => row.cells.length && visible(row) && [row.cells[0], [...row.cells].at(-1)].some(outside))
+    .map(row => short(row.textContent)));
+"""
+
+# Runs in the page as it is printed: proofs can be read, solutions not, and the title has its number.
+PAPER = (
+    r"""() => {"""
+    + REACH
+    + r"""
+  dispatchEvent(new Event("beforeprint"));
+  say("proof closed on paper", [...document.querySelectorAll("main .proof p")].filter(node => !visible(node))
+    .map(node => short(node.textContent)));
+  say("solution open on paper", [...document.querySelectorAll("main .solution > :not(.admonition-title)")]
+    .filter(node => visible(node) && node.getBoundingClientRect().height > 1)
+    .map(node => short(node.parentElement.textContent)));
+  const titles = [...document.querySelectorAll("main h1")].filter(visible).map(node => short(node.textContent));
+  const title = document.querySelector("article h1");
+  if (titles.length > 1 || (title && !visible(title)))
+    found.push(`the title on paper is "${titles.join(" / ")}" in the place of "${short(title.textContent)}"`);
+  dispatchEvent(new Event("afterprint"));
+  return found;
+}"""
+)
+
+# Runs after the page has got another size: what slides to its place, as the sidebar does, is there at once.
+SETTLE = """async () => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const motion of document.getAnimations()) motion.finish();
+}"""
+
+# Runs then: unfolds what is folded.
+PREPARE = """async () => {
   for (const box of document.querySelectorAll("details")) box.open = true;
   for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
   for (const image of document.images) image.loading = "eager";
@@ -41,16 +101,12 @@ PREPARE = """async () => {
 }"""
 
 # Runs in the prepared page and returns a list of sentences, empty for a good page.
-INSPECT = r"""() => {
-  const found = [];
-  const say = (what, items) => {
-    const list = [...new Set(items)];
-    if (list.length) found.push(`${what} (${list.length}): ${list.slice(0, 3).join(" | ")}`);
-  };
-  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 90);
+INSPECT = (
+    r"""() => {"""
+    + REACH
+    + r"""
   const name = node => node.tagName.toLowerCase() +
     (node.id ? "#" + node.id : "") + (node.classList.length ? "." + [...node.classList].join(".") : "");
-  const visible = node => node.checkVisibility({visibilityProperty: true, opacityProperty: true});
   const width = document.documentElement.clientWidth;
 
   // Formulas.
@@ -114,13 +170,7 @@ INSPECT = r"""() => {
     && !node.parentElement.closest("mjx-container") && !scrolls(node));
   say("sticks out of the page", wide.map(node => `${name(node)} "${short(node.textContent).slice(0, 40)}"`));
 
-  // Code: every line is whole, in its box and in the column.
-  const cuts = node => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(node).overflowX)
-    && node.scrollWidth > node.clientWidth + 1;
-  const cut = [...document.querySelectorAll("main pre")].filter(visible).filter(pre => {
-    for (let box = pre; box && !box.matches("article, main"); box = box.parentElement) if (cuts(box)) return true;
-  });
-  say("code cut at the right", cut.map(pre => short(pre.textContent)));
+  // Inline code.
   const column = node => node.closest("article, main").getBoundingClientRect().right;
   say("inline code leaves the column", [...document.querySelectorAll("main code")]
     .filter(node => !node.closest("pre, table") && visible(node)
@@ -156,6 +206,7 @@ INSPECT = r"""() => {
     .map(image => image.getAttribute("src")));
   return found;
 }"""
+)
 
 # Runs in a page of either mode: text that is thin or hardly differs from what is behind it.
 READABLE = r"""() => {
@@ -201,12 +252,19 @@ IS_DARK = r"""async () => {
 }"""
 
 
+# The results of a search: where each leads, and whether it shows what was found.
+RESULTS = """() => [...document.querySelectorAll("ul.search > li")].map(item => ({
+  href: item.querySelector("a").getAttribute("href"),
+  words: item.textContent.trim().length > item.querySelector("a").textContent.trim().length + 10,
+}))"""
+
+
 # Attributes that hold one address, and those that hold several with a size each.
 ADDRESSES = ("href", "xlink:href", "src", "poster", "data", "action", "formaction", "background", "cite")
 SOURCES = ("srcset", "imagesrcset")
 SOURCE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s[^,]*)?")
 HEAD = ("description", "canonical", "og:title", "og:description", "og:url", "og:image", "twitter:card")
-LARGEST_SCRIPT = 400_000  # bytes
+LARGEST_SCRIPT = 1_000_000  # bytes
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 CSS_ADDRESS = re.compile(r"""(?:url\(\s*|@import\s+)(?:"([^"]*)"|'([^']*)')|url\(\s*([^\s"')][^)]*?)\s*\)""")
 
@@ -360,23 +418,58 @@ def open_window(browser, size, root):
     return page, complaints
 
 
-def look(window, path, screenshot=None, *, dark=False):
-    """What is wrong with the page `path` in this window; with `dark`, in both modes."""
+def look(window, path, screenshot=None, *, every=False):
+    """What is wrong with the page `path` in this window; with `every`, on paper and in the dark, too."""
     page, complaints = window
     complaints.clear()
     try:
         page.goto(path.as_uri(), wait_until="load")
+        page.evaluate(TYPESET)
+        found = on_paper(page) if every else []
         page.evaluate(PREPARE)
-        found = page.evaluate(INSPECT) + page.evaluate(READABLE)
+        found += page.evaluate(INSPECT) + page.evaluate(READABLE)
         if screenshot:
             page.screenshot(path=screenshot, full_page=True)
-        if dark:
+        if every:
             page.emulate_media(color_scheme="dark")
             found += [f"dark: {fault}" for fault in page.evaluate(IS_DARK) + page.evaluate(READABLE)]
             page.emulate_media(color_scheme="light")
     except Error as error:
         found = [f"not checked: {error.message.splitlines()[0]}"]
     return list(dict.fromkeys([*complaints, *found]))
+
+
+def on_paper(page):
+    """What is wrong with the page as it is printed on A4."""
+    size = page.viewport_size
+    page.emulate_media(media="print")
+    page.set_viewport_size(PAPER_SIZE)
+    found = [f"paper: {fault}" for fault in page.evaluate(PAPER)]
+    page.emulate_media(media="screen")
+    page.set_viewport_size(size)
+    page.evaluate(SETTLE)
+    return found
+
+
+def look_for(word, window, site):
+    """What is wrong with the results of a search: none, one that leads to no section, or shows no words of it."""
+    page, complaints = window
+    complaints.clear()
+    try:
+        page.goto(f"{(site.root / 'search.html').as_uri()}?q={word}", wait_until="load")
+        page.wait_for_function("/found/.test(document.querySelector('.search-summary')?.textContent)")
+        page.wait_for_timeout(300)  # the words of the last result come after it
+        results = page.evaluate(RESULTS)
+    except Error as error:
+        return [f"search: not checked: {error.message.splitlines()[0]}"]
+    found = [] if results else [f"search: nothing found for {word}"]
+    for result in results:
+        target, anchor = site._target(site.root / "search.html", result["href"]), urldefrag(result["href"]).fragment
+        if not anchor or target not in site.pages or unquote(anchor) not in site.pages[target].anchors:
+            found.append(f"search: a result leads to no section: {result['href']}")
+        if not result["words"]:
+            found.append(f"search: a result shows no words: {result['href']}")
+    return [*(f"search: {said}" for said in dict.fromkeys(complaints)), *found[:5]]
 
 
 def main(arguments=None):
@@ -405,8 +498,10 @@ def main(arguments=None):
             for view, window in () if site.pages[path].redirect else windows.items():
                 picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
                 screenshot = options.screenshots / picture if options.screenshots else None
-                dark = view == "wide" and not is_source
-                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, dark=dark)]
+                every = view == "wide" and not is_source
+                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, every=every)]
+            if path == root / "search.html":
+                found += look_for(SEARCHED, next(iter(windows.values())), site)
             failed += bool(found)
             print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
     seconds = time.perf_counter() - start
