@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddref.privacy import ClippedStatistics
 from ddref.statistics import Processes, Statistics
 from ddref.statistics.__main__ import PROBES, main
 
@@ -78,6 +79,12 @@ def differ(rank):
         Statistics(3 + rank, 1).all_reduce()
 
 
+def differ_in_bounds(rank):
+    """Sums of rows that are clipped differently."""
+    with Processes(timeout=20):
+        ClippedStatistics(3, 1, clip=1.0 + rank).all_reduce()
+
+
 def stay_away(rank):
     """One process neither arrives nor dies."""
     with Processes(timeout=1) as processes:
@@ -86,7 +93,7 @@ def stay_away(rank):
         processes.wait()
 
 
-TASKS = {"train": train, "reduce": reduce, "differ": differ, "stay_away": stay_away}
+TASKS = {"train": train, "reduce": reduce, "differ": differ, "differ_in_bounds": differ_in_bounds, "stay_away": stay_away}
 
 
 # -- feature maps, for --phi

@@ -372,7 +372,9 @@ def test_one_all_reduce_gives_every_process_the_sums_of_all(rng, tmp_path, count
 @needs_gloo
 def test_processes_that_do_not_fit_together_are_told(tmp_path):
     for said in workers.run("differ", 2, tmp_path):
-        assert said == "ValueError: the processes differ: p from 3 to 4, k from 1 to 1"
+        assert said == "ValueError: the processes differ: p from 3 to 4"
+    for said in workers.run("differ_in_bounds", 2, tmp_path):
+        assert said == "ValueError: the processes differ: clip from 1 to 2"
 
 
 @needs_gloo

@@ -437,6 +437,7 @@ REFUSED_THERE = [
     ((*PRIVATE, "--init", "noise"), "init = 'noise' looks at the samples"),
     ((*PRIVATE, "--task", "regression"), "--classes or --bound say classification"),
     ((*PRIVATE, "--test", "0.2"), "put the test images into a folder test/"),
+    ((*PRIVATE[:5], "0.5", "1.5"), "--classes 0.5 1.5: the classes of the data are whole"),
     ((*PRIVATE[:5], "a", "b"), "--classes a b: the classes of the data are numbers"),
     ((*PRIVATE[:7],), "not among classes"),
 ]

@@ -126,4 +126,10 @@ def _classes(words, y):
         raise ValueError(
             f"--classes {' '.join(words[:5])}: the classes of the data are numbers"
         ) from error
-    return numbers if kind == "f" else numbers.astype(int)
+    whole = numbers.astype(int)
+    if kind != "f" and (whole != numbers).any():
+        raise ValueError(
+            f"--classes {' '.join(words[:5])}: the classes of the data are whole "
+            "numbers"
+        )
+    return numbers if kind == "f" else whole

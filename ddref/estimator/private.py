@@ -89,7 +89,7 @@ def _released(model: Any, X: Any, Y: np.ndarray, bound: float) -> Release:
     """Noisy sums over samples X (n, d) with targets Y (n, k)."""
     clip = 1.0 if model.clip is None else model.clip
     own = set() if isinstance(model.init, str) else _bytes(plain_rows(model.init))
-    sums = None
+    sums: Any = None  # their size is that of the first features
     for part in parts(*X.shape):
         rows = dense_rows(X, part)
         if own & _bytes(rows):
@@ -102,7 +102,6 @@ def _released(model: Any, X: Any, Y: np.ndarray, bound: float) -> Release:
             sizes = Phi.shape[1], Y.shape[1]
             sums = ClippedStatistics(*sizes, clip=clip, bound=bound, like=Phi)
         sums.update(Phi, model._array(Y[part]))
-    assert sums is not None  # there are samples: X was checked
     return release(sums, model.epsilon, model.delta, generator())
 
 

@@ -631,22 +631,24 @@ class Statistics:
         return G, B
 
     def _check_same_in(self, group: Any, where: Any) -> None:
-        """Six numbers travel first, so that a mistake is not a hang."""
+        """Ten numbers travel first, so that a mistake is not a hang."""
         import torch
         import torch.distributed as dist
 
-        single = float(self.products == "float32")
-        pairs = [self.p, -self.p, self.k, -self.k, single, -single]
-        most = torch.tensor(pairs, dtype=torch.float64, device=where)
+        names = ("p", "k", "eps of the products", "clip", "bound")
+        bounds = [float(getattr(self, name, 0)) for name in ("clip", "bound")]
+        mine = [self.p, self.k, self._eps, *bounds]
+        most = [x for number in mine for x in (number, -number)]
+        most = torch.tensor(most, dtype=torch.float64, device=where)
         dist.all_reduce(most, op=dist.ReduceOp.MAX, group=group)
-        p, minus_p, k, minus_k, single, minus_single = most.tolist()
-        if p + minus_p or k + minus_k or single + minus_single:
-            mixed = ", products in float32 and in float64"
-            raise ValueError(
-                f"the processes differ: p from {-minus_p:.0f} to {p:.0f}, "
-                f"k from {-minus_k:.0f} to {k:.0f}"
-                + (mixed if single + minus_single else "")
-            )
+        ends = zip(names, most.tolist()[::2], most.tolist()[1::2], strict=True)
+        apart = [
+            f"{name} from {-low:.6g} to {high:.6g}"
+            for name, high, low in ends
+            if high + low
+        ]
+        if apart:
+            raise ValueError(f"the processes differ: {', '.join(apart)}")
 
     # -- inside: models and refusals
 
