@@ -5,8 +5,8 @@ PY      = $(VENV)/bin/python
 STAMP   = $(VENV)/.installed-from
 OLDEST ?= .venv-oldest
 # Tests of the book and its tools, which are built with the pinned versions only.
-BOOK_TESTS = test_book_extension.py test_ci.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_pages_check.py \
-    test_results.py test_set_up.py
+BOOK_TESTS = test_book_extension.py test_ci.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py \
+    test_results.py test_search_sections.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
 export PYTHONPATH := $(CURDIR)
@@ -66,6 +66,7 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_ten_points
 	$(PY) -m tools.results_photographs
 	$(PY) -m tools.results_privacy
+	$(PY) -m tools.results_privacy_release
 
 mutants: $(STAMP) ## change thresholds and guards one by one and see whether a test fails (SAMPLE=0: all)
 	$(PY) tools/mutants.py --sample $(or $(SAMPLE),120)

@@ -81,6 +81,7 @@ class Saved(NamedTuple):
         None  # and of which of the classes they are
     )
     means: np.ndarray | None = None  # (k, d) of each class of a table, or (1, d) of all
+    privacy: dict[str, Any] | None = None  # what a private release of the model cost
 
     @property
     def X(self) -> np.ndarray:
@@ -416,6 +417,7 @@ def _file_arrays(saved: Saved, map_arrays: bool, name: str) -> dict[str, np.ndar
         "source_names": saved.source_names,
         "source_classes": saved.source_classes,
         "means": None if saved.means is None else saved.means.tolist(),
+        "privacy": saved.privacy,
         "sha256": {name: _sha256(A) for name, A in arrays.items()},
     }
     text = json.dumps(header, indent=1, allow_nan=False)
@@ -452,6 +454,7 @@ def _saved(arrays: dict[str, np.ndarray], max_bytes: int) -> Saved:
         data_sha256=header.get("data_sha256"),
         sources=arrays.pop("sources", None),
         means=_rows_of_header(header.get("means")),
+        privacy=header.get("privacy"),
     )
     if arrays:
         raise ValueError(f"the arrays {sorted(arrays)} belong to nothing")
@@ -552,6 +555,7 @@ def _check(saved: Saved) -> None:
     _check_sources(saved, m)
     _check_certificate(saved.certificate)
     _check_means(saved, d)
+    _check_privacy(saved)
     _check_table(saved.table, d)
     _check_stored_map(saved, d)
 
@@ -651,6 +655,30 @@ def _check_means(saved: Saved, d: int) -> None:
         raise ValueError(f"means have {rows} rows of numbers, not {wanted} of {d}")
 
 
+def _check_privacy(saved: Saved) -> None:
+    found = saved.privacy
+    if found is None:
+        return
+    names = {"epsilon", "delta", "clip", "bound", "sigma", "relation"}
+    if not isinstance(found, dict) or set(found) != names:
+        raise ValueError(f"privacy must have {sorted(names)}")
+    relation = found["relation"]
+    if not isinstance(relation, str) or len(relation) > 100:
+        raise ValueError(f"privacy says relation = {relation!r}, not a short text")
+    for name in sorted(names - {"relation"}):
+        if not _is_number(found[name]) or not found[name] > 0:
+            raise ValueError(f"privacy says {name} = {found[name]!r}")
+    of_data = ("data_sha256", "sources", "means", "value_range", "table")
+    told = [name for name in of_data if getattr(saved, name) is not None]
+    counted = ("samples", "decisions_changed", "prediction_error", "copies")
+    told += [name for name in counted if (saved.certificate or {}).get(name)]
+    if told or saved.scaling != "none":
+        raise ValueError(
+            f"the set is said to be private, and the file has {told or 'a scaling'} "
+            "of the data"
+        )
+
+
 def _check_sources(saved: Saved, m: int) -> None:
     rows, names = saved.sources, saved.source_names
     array = isinstance(rows, np.ndarray) and rows.shape == (m,)
@@ -729,7 +757,10 @@ def _texts(classes: np.ndarray | None) -> np.ndarray | None:
         return np.datetime_as_string(days if (days == classes).all() else classes)
     if isinstance(classes, np.ndarray) and classes.dtype == object:
         if all(isinstance(name, str) for name in classes.flat):
-            return classes.astype(str)
+            texts = classes.astype(str)
+            if texts.tolist() != classes.tolist():
+                raise ValueError("a class ends in a zero byte, which arrays cut off")
+            return texts
     return classes
 
 

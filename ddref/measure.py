@@ -40,7 +40,8 @@ class Certificate(NamedTuple):
     scale: float | None = None  # least factor of features to reach the map's range
     label_distance: float | None = None  # from given labels; 0.0: unchanged
     float32_error: float | None = None  # relative_error when stored in float32
-    intercept_error: float | None = None  # ||b_S - b|| / (||b|| + ||mean|| ||W||)
+    # ||b_S - b|| / (||b|| + ||mean|| ||W||), or of a small part of the predictions
+    intercept_error: float | None = None
     intercept_tolerance: float | None = None  # tolerance, and the rounding of labels
     prediction_error: float | None = None  # of predictions on the training samples
     decisions_changed: int | None = None  # training samples that get another class

@@ -32,7 +32,10 @@ FIELDS = [
     re.compile(r"'shape':\s*\(((?:\s*-?\d+L?\s*(?:,|(?=\))))*)\s*\)"),  # 3L: Python 2
 ]
 PLAIN = re.compile(r"'([<>|=]?[b-zA-Z?]\d*)'")  # dtypes without parts
-KINDS = "only numbers and texts are read and written"
+KINDS = (
+    "only numbers and texts are read and written (save its .astype(str) or "
+    ".astype(float))"
+)
 
 
 # ---------------------------------------------------------------------------- writing

@@ -419,7 +419,7 @@ def certified(
     if t.shape[0] and norm(W):  # and what the last bits of the labels do to W
         gain = number(array_namespace(t).max(1 / (t + lam_S / t)))
         rounding = rounding + eps * norm(Y_S) * gain / (condition * norm(W))
-    error, error_b, size = _errors(Phi_S, Y_S, lam_S, W, b)
+    error, error_b, size = _errors(Phi_S, Y_S, lam_S, W, b, eps)
     return certify(
         error,
         condition,
@@ -434,15 +434,20 @@ def certified(
     )
 
 
-def _errors(Phi_S, Y_S, lam_S, W, b):
+def _errors(Phi_S, Y_S, lam_S, W, b, eps):
     """Relative errors of the model that the set trains: of W, and of the intercept;
     and what the latter is relative to.
+
+    An intercept that is rounding beside the predictions of the points, as that of
+    centred data is, has no digits of its own: 50 eps of these are no error.
     """
     if b is None:
         return verify(Phi_S, Y_S, lam_S, W).relative_error, None, 1.0
     W_S, b_S = with_intercept.fit(Phi_S, Y_S, lam_S)
     mean = array_namespace(Phi_S).mean(Phi_S, axis=0, keepdims=True)
-    size = norm(b) + norm(mean) * norm(W) or 1.0  # b is what is left of a difference
+    size = norm(b) + norm(mean) * norm(W)  # b is what is left of a difference
+    least = 50 * max(eps, eps_of(Phi_S)) ** (2 / 3)
+    size = max(size, least * norm(Phi_S @ W) / Phi_S.shape[0] ** 0.5) or 1.0
     return relative_error(W_S, W), norm(b_S - b) / size, size
 
 
@@ -461,7 +466,7 @@ def _error_in_float32(phi, X_S, Y_S, lam_S, W, b):
         X_32, Y_32 = _stored(X_S, "float32"), _stored(Y_S, "float32")
     except ValueError:
         return float("inf")
-    error, error_b, _ = _errors(phi(X_32), Y_32, lam_S, W, b)
+    error, error_b, _ = _errors(phi(X_32), Y_32, lam_S, W, b, 2.0**-23)
     return max(error, error_b or 0.0)
 
 

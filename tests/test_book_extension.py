@@ -1,6 +1,7 @@
 """The directive `listing` shows functions whole, as they stand in the file (tools/book_extension.py)."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -141,3 +142,16 @@ def test_signatures_are_those_of_the_files(package):
     assert book_extension.signature_of("ddref.maps.Linear") == ("(A: 'Array', *, rtol: float=1.0)", None)
     assert book_extension.signature_of("ddref.maps.Linear.grow") == ("(by: int)", "Linear")
     assert book_extension.signature_of("ddref.plain.no") is None
+
+
+def test_the_script_of_icons_is_left_out_of_pages_and_folder(tmp_path):
+    script = tmp_path / "_static" / "scripts" / "fontawesome.js"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    others = '<script src="../_static/a.js"></script>'
+    named = '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>'
+    (tmp_path / "page.html").write_text(others + named, encoding="utf-8")
+    app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
+    book_extension.without_icon_script(app, None)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == others
+    assert not script.exists()

@@ -229,6 +229,7 @@ IMAGES = RNG.integers(0, 256, size=(24, 8, 8)).astype(np.uint8)
         ),
         ({"X": X, "y": KINDS.astype("S")}, "only numbers and texts are read"),
         ({"X": X + 1j, "y": KINDS}, "only numbers and texts are read"),
+        ({"X": X, "y": KINDS.astype(object)}, "'y' holds object: only numbers and texts are read and written (save its .astype(str)"),
         ({"X": IMAGES, "y": KINDS}, "images of 8 x 8\n"),
         ({"X": IMAGES[:, None], "y": KINDS}, "images of 8 x 8 x 1"),
         ({"X": np.stack([IMAGES] * 4, 1), "y": KINDS}, "(24, 4, 8, 8): channels first"),
@@ -358,6 +359,20 @@ def test_a_module_used_twice_is_a_step_twice():
 def test_words_in_an_array_of_objects_are_saved(tmp_path):
     DistilledRidgeClassifier().fit(X, KINDS.astype(object)).save(tmp_path / "s.npz")
     assert files.load(tmp_path / "s.npz").classes.tolist() == ["lily", "rose"]
+    cut = DistilledRidgeClassifier().fit(X, np.array(["a\0", "b\0"] * 12, object))
+    with pytest.raises(ValueError, match="a class ends in a zero byte"):
+        cut.save(tmp_path / "cut.npz")
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_classes_in_an_array_of_objects_are_of_one_kind(fit):
+    truths = np.array([True, False] * 12, object)
+    assert getattr(DistilledRidgeClassifier(), fit)(X, truths).classes_.tolist() == [False, True]
+    months = pd.Series(list(pd.period_range("2020-01", periods=2, freq="M")) * 12)
+    assert getattr(DistilledRidgeClassifier(), fit)(X, months.astype(str)).classes_.tolist() == ["2020-01", "2020-02"]
+    for labels, words in ((["a", 1], "int, str"), (["a", None], "NoneType, str"), (months[:2].tolist(), "Period")):
+        with pytest.raises(TypeError, match=rf"the classes y are objects: {words}; .*pass y.astype\(str\)"):
+            getattr(DistilledRidgeClassifier(), fit)(X, np.array(labels * 12, object))
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -612,6 +612,27 @@ def test_of_equal_samples_another_is_a_source():
     assert model.sources_[1] == 20 and error(model.X_distilled_, X[model.sources_]) < 1e-6
 
 
+@pytest.mark.parametrize("init", ["orthonormal", "real", "noise"])
+@pytest.mark.parametrize("lam_s", [None, 0.1])
+def test_centred_data_whose_intercept_is_rounding_have_an_exact_set_from_every_start(init, lam_s):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 5))
+    X -= X.mean(axis=0)
+    y = X @ np.arange(1.0, 6.0) + rng.normal(size=20)
+    for dtype in ("float64", "float32"):
+        model = DistilledRidge(init=init, lam_s=lam_s, dtype=dtype).fit(X, y - y.mean())
+        ridge = Ridge(alpha=model.lam_s_, solver="svd").fit(*(A.astype(float) for A in (model.X_distilled_, model.y_distilled_)))
+        limit = 1e-13 if dtype == "float64" else 1e-5
+        assert abs(model.intercept_) < 1e-14 and abs(ridge.intercept_) < limit and model.certificate_.exact
+
+
+def test_an_intercept_with_digits_of_its_own_is_judged_by_itself():
+    X_S, W = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.array([[2.0], [1.0]])
+    b = np.array([[1e-6]])
+    for off, exact in ((1e-9, False), (1e-15, True)):
+        assert recipe.certified(lambda X: X, X_S, X_S @ W + b + off, 0.0, W, b).exact == exact, off
+
+
 # -- dtypes in and out
 
 

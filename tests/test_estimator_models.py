@@ -115,6 +115,15 @@ def test_the_head_of_a_network_comes_back():
         from_model(torch.nn.Sequential(head))
 
 
+@pytest.mark.parametrize("b", [0.0, 1e-17, 1e-12, 1e-3])
+def test_an_intercept_of_any_size_comes_back(b):
+    w = np.arange(1.0, 6.0)
+    for options in ({}, {"lam_s": 0.1}):
+        small = from_model((w, b), **options)
+        ridge = linear.Ridge(alpha=small.lam_s_, solver="svd").fit(small.X_distilled_, small.y_distilled_)
+        assert error(ridge.coef_, w) < 1e-12 and abs(ridge.intercept_ - b) < 1e-14 and small.certificate_.exact
+
+
 def test_arrays_come_back_with_and_without_an_intercept():
     rng = np.random.default_rng(0)
     W, b, X = rng.normal(size=(6, 2)), rng.normal(size=2), rng.normal(size=(30, 6))

@@ -183,6 +183,13 @@ def test_one_lambda_a_target_is_refused_with_the_way_out():
     X, Y, _ = weighted(k=2)
     with pytest.raises(ValueError, match=r"lam has shape \(1, 2\).*one value for all targets.*an estimator for each"):
         DistilledRidge(lam=[[1.0, 2.0]]).fit(X, Y)
+    with pytest.warns(UserWarning, match="lam has 2 values, as many as y has targets: one is chosen for all") as said:
+        DistilledRidge(lam=[1.0, 2.0]).fit(X, Y)
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DistilledRidge(lam=[1.0, 2.0, 3.0]).fit(X, Y)
+        DistilledRidgeClassifier(lam=[1.0, 2.0, 3.0]).fit(X, np.arange(len(X)) % 3)
 
 
 # -- sparse rows
@@ -250,7 +257,7 @@ def test_what_makes_sparse_rows_dense_is_refused_by_name():
 
 def test_a_second_fit_leaves_nothing_of_the_first():
     X, Y, _ = weighted(k=2)
-    model = DistilledRidge(lam=[1.0, 2.0]).fit(X, Y)
+    model = DistilledRidge(lam=[1.0, 2.0, 3.0]).fit(X, Y)
     assert hasattr(model, "lam_scores_")
     model.set_params(lam=1.0).fit(X, Y)
     assert not hasattr(model, "lams_") and not hasattr(model, "lam_scores_")

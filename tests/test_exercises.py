@@ -162,6 +162,21 @@ ANSWERS = {
         ),
         "check_share": ("2 / 1001", ["0.001", "0.002 * 2"]),  # 0.001 counts what was added only
     },
+    "13_privacy": {
+        "check_sample": ("(3, 183)", ["(3, 182)", "(-3, 183)", "(3, 2)"]),  # 182: without lam * alpha
+        "check_labels_back": (
+            "lambda X_S, W_S, lam_S: X_S @ W_S + lam_S * np.linalg.pinv(X_S.T) @ W_S",
+            ["lambda X_S, W_S, lam_S: X_S @ W_S", "lambda X_S, W_S, lam_S: (1 + lam_S) * X_S @ W_S"],
+        ),
+        "check_replace": ("3 / math.sqrt(2)", ["2.0", "2 * math.sqrt(2)", "math.sqrt(2)"]),
+        "check_year": (
+            "lambda sensitivity: math.sqrt(12) * privacy.noise_scale(1.0, 1e-5, sensitivity)",
+            [
+                "lambda sensitivity: 12 * privacy.noise_scale(1.0, 1e-5, sensitivity)",  # not in squares
+                "lambda sensitivity: privacy.noise_scale(1.0 / 12, 1e-5, sensitivity)",  # epsilon shared out
+            ],
+        ),
+    },
     "14_your_data": {
         "check_alpha": ("255**2 * 0.02", ["255 * 0.02", "0.02", "0.02 / 255**2"]),
         "check_points": ("(7, 4, 21)", ["(7, 3, 100)", "(8, 4, 21)", "(7, 4, 100)"]),

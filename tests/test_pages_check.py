@@ -10,8 +10,12 @@ import pytest
 from tools import pages_check
 
 PAGE = """<!DOCTYPE html>
-<html><head><meta charset="utf-8"><title>{title}</title>
-<style>.math {{ overflow-x: auto; overflow-y: hidden }}</style></head>
+<html><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="card.png">
+<link rel="canonical" href="https://example.org/{name}.html"><meta name="description" content="About {name}">
+<meta property="og:title" content="T"><meta property="og:description" content="D"><meta property="og:url" content="U">
+<meta property="og:image" content="https://example.org/card.png"><meta name="twitter:card" content="summary">
+<style>.math {{ overflow-x: auto; overflow-y: hidden; padding-block: 2px }} :root {{ color-scheme: light dark }}
+body {{ background: Canvas }}</style></head>
 <body><button class="search-button">Search</button>
 <main><h1 id="top">Title</h1>
 <pre>a = "$x$ \\\\frac"</pre><a href="#top">up</a>
@@ -37,6 +41,33 @@ FAULTS = {
         {"body": '<div style="overflow: hidden"><b style="padding-right: 1500px">wide</b></div>'},
         "sticks out of the page",
     ),
+    "cut-code": ({"body": f'<div style="overflow: auto"><pre>{"x" * 80}</pre></div>'}, "code cut at the right"),
+    "long-code": ({"body": f"<p>See <code>{'x' * 80}</code></p>"}, "inline code leaves the column"),
+    "clipped": (
+        {"body": "<style>.math { padding: 0 } mjx-container { margin: 0 !important }</style>" + FORMULA % r"\Phi^\top"},
+        "a box cuts glyphs of its formula (1): Φ⊤",
+    ),
+    "many-stops": ({"body": '<a href="#top">up</a>' * 150}, "152 stops of the Tab key"),
+    "thin": ({"body": '<p style="font-weight: 300">Fig. 1</p>'}, "thin text (1): Fig. 1"),
+    "pale": ({"body": '<p style="color: #767676; background: #eee">Fig. 1</p>'}, 'pale text (1): 3.91:1 "Fig. 1"'),
+    "pale-in-the-dark": ({"body": '<p style="color: #333">Fig. 1</p>'}, "wide: dark: pale text (1): 1."),
+    "always-light": ({"body": "<style>:root { color-scheme: light }</style>"}, "dark: the page stays light"),
+    "table": (
+        {"body": f'<div style="overflow: auto"><table><tr><td>a</td><td>{"x" * 90}</td><td>b</td></tr></table></div>'},
+        "column of a table out of reach (1): axxx",
+    ),
+    "closed-proof": (
+        {"body": '<details><summary>Proof</summary><div class="proof"><p>Short.</p></div></details>'},
+        "paper: proof closed on paper (1): Short.",
+    ),
+    "open-solution": (
+        {"body": '<div class="solution"><p class="admonition-title">Solution</p><p>Ten.</p></div>'},
+        "paper: solution open on paper (1): SolutionTen.",
+    ),
+    "other-title": (
+        {"body": "<article><h1>1. On rank</h1></article>"},
+        'paper: the title on paper is "Title / 1. On rank" in the place of "1. On rank"',
+    ),
     "console": ({"body": "<script>console.error('oh no')</script>"}, "console: oh no"),
     "exception": ({"body": "<script>undefined.x</script>"}, "script error"),
     "network": ({"body": '<script src="https://example.org/x.js"></script>'}, "asks for https://example.org/x.js"),
@@ -57,15 +88,16 @@ def report(tmp_path_factory):
     mathjax = pages_check.Path(__file__).resolve().parent.parent / "_vendor" / "mathjax"
     shutil.copytree(mathjax, root / "mathjax")
     pages = {"good": {"body": FORMULA % LONG}, **{name: changes for name, (changes, _) in FAULTS.items()}}
+    (root / "card.png").touch()
     for name, changes in pages.items():
-        text = PAGE.format(**{"title": "Page", "body": "", **changes})
+        text = PAGE.format(**{"title": "Page", "body": "", "name": name, **changes})
         (root / f"{name}.html").write_text(text, encoding="utf-8")
 
     printed = StringIO()
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch, pages_check.opened_browser() as browser:
         patch.setattr(pages_check, "opened_browser", lambda: nullcontext(browser))  # one for both times
         pages_check.main([str(root), "--only", "good", "--screenshots", str(root / "shots")])
-        patch.setattr(pages_check, "VIEWPORTS", {"phone": pages_check.VIEWPORTS["phone"]})  # half the time
+        patch.setattr(pages_check, "VIEWPORTS", {"wide": pages_check.VIEWPORTS["phone"]})  # half the time
         status = pages_check.main([str(root)])
     good, _, *pages, summary = re.split(r"\n(?! )", printed.getvalue().strip())
     pages = {text.split()[1].removesuffix(".html"): text for text in pages}
@@ -134,7 +166,7 @@ GOOD = """<a href="page.html#here">x</a> <a href="#s%20pace">x</a> <a href="#">x
 def site(tmp_path):
     """Writes a page beside a few files, and returns its faults."""
     files = {
-        "there.png": "", "empty/a.png": "", "sub/index.html": '<p id="in-sub">', "elsewhere/x.html": "",
+        "there.png": "", "card.png": "", "empty/a.png": "", "sub/index.html": '<p id="in-sub">', "elsewhere/x.html": "",
         "sub/good.css": "p { background: url('../there.png#x') } @import 'https://example.org/x.css';",
         "sub/style.css": "p { background: url(there.png) }", "sub/import.css": '@import "there.css";',
     }  # fmt: skip
@@ -145,7 +177,7 @@ def site(tmp_path):
     (tmp_path / "secret.html").write_text("", encoding="utf-8")
 
     def faults(body):
-        (root / "page.html").write_text(PAGE.format(title="Page", body=body), encoding="utf-8")
+        (root / "page.html").write_text(PAGE.format(title="Page", body=body, name="page"), encoding="utf-8")
         return pages_check.Site(root).broken(root / "page.html")
 
     return faults
@@ -174,3 +206,74 @@ def test_what_leads_nowhere_is_found_wherever_it_stands(site, kind):
 )
 def test_anchors_and_what_is_there_on_this_machine_alone(site, body, fault):
     assert site(body) == [fault]
+
+
+# -- heads and weight, without a browser
+
+
+@pytest.fixture
+def heads(tmp_path):
+    """Writes two pages, `a` with the change, and returns the faults of its head."""
+    root = tmp_path.resolve()
+    (root / "card.png").touch()
+
+    def faults(old="", new=""):
+        for name in ("a", "b"):
+            text = PAGE.format(title="Page", body="", name=name)
+            assert old in text or name == "b"
+            (root / f"{name}.html").write_text(text.replace(old, new) if name == "a" else text, encoding="utf-8")
+        return pages_check.Site(root).unannounced(root / "a.html")
+
+    return faults
+
+
+def test_a_head_that_says_everything_passes(heads):
+    assert heads() == []
+
+
+@pytest.mark.parametrize("what", ["icon", *pages_check.HEAD])
+def test_what_a_head_does_not_say_is_named(heads, what):
+    assert f"no {what} in the head" in heads(f'="{what}"', '="other"')
+
+
+def test_a_picture_must_be_there_and_a_description_its_own(heads):
+    assert heads("org/card.png", "org/other.png") == ["the picture of its card is missing: other.png"]
+    assert heads('"About a"', '"About b"') == ["the same description as b.html"]
+
+
+def test_a_large_script_is_named_unless_it_sets_formulas(tmp_path):
+    root = tmp_path.resolve()
+    for name in ("icons.js", "mathjax/tex.js", "small.js"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("x" * (1_500_000 if name != "small.js" else 5), encoding="utf-8")
+    body = "".join(f'<script src="{name}"></script>' for name in ("icons.js?v=1", "mathjax/tex.js", "small.js"))
+    (root / "a.html").write_text(PAGE.format(title="Page", body=body, name="a"), encoding="utf-8")
+    assert pages_check.Site(root).heavy(root / "a.html") == ["a script of 1500 KB: icons.js"]
+
+
+RESULT = '<li><a href="{}">Found</a> {}</li>'
+
+
+@pytest.mark.slow  # a browser
+@pytest.mark.parametrize(
+    "results, fault",
+    [
+        (RESULT.format("a.html#top", "and the words around it"), None),
+        ("", "search: nothing found for word"),
+        (RESULT.format("a.html", "and the words around it"), "search: a result leads to no section: a.html"),
+        (RESULT.format("a.html#x", "and the words around it"), "search: a result leads to no section: a.html#x"),
+        (RESULT.format("a.html#top", ""), "search: a result shows no words: a.html#top"),
+    ],
+)
+def test_a_search_leads_to_sections_and_shows_their_words(tmp_path, results, fault):
+    if not any(map(shutil.which, pages_check.BROWSERS)):
+        pytest.skip("no Chromium; `make pages-check` needs one")
+    root = tmp_path.resolve()
+    (root / "card.png").touch()
+    body = f'<p class="search-summary">found some</p><ul class="search">{results}</ul>'
+    for name in ("a", "search"):
+        (root / f"{name}.html").write_text(PAGE.format(title="Page", body=body, name=name), encoding="utf-8")
+    with pages_check.opened_browser() as browser:
+        window = pages_check.open_window(browser, (400, 400), root)
+        found = pages_check.look_for("word", window, pages_check.Site(root))
+    assert found == ([fault] if fault else [])

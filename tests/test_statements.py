@@ -55,6 +55,16 @@ CHECKS = {  # statement: the test that fails where it is wrong
     "thm-kip": "test_kip.py::test_at_lam_above_0_an_exact_set_minimises_the_loss_with_the_penalty_only",
     "prop-label-solve": "test_kip.py::test_no_other_labels_are_better_and_lam_S_does_not_change_the_model",
     "prop-condense": "test_theorems.py::test_statistics_are_enough_for_labels_no_longer_than_the_targets",
+    "prop-set-is-model": "test_privacy_attacks.py::test_one_line_recovers_the_model_of_every_exact_set",
+    "prop-many-explanations": "test_privacy_attacks.py::"
+    "test_many_data_explain_a_model_of_many_samples_or_of_a_linear_map",
+    "thm-local-data": "test_privacy_attacks.py::"
+    "test_almost_every_smooth_layer_determines_its_data_from_the_count_on",
+    "prop-membership": "test_privacy_attacks.py::test_training_on_a_sample_divides_its_residual_by_one_plus_its_leverage",
+    "prop-null-noise": "test_privacy_attacks.py::test_noise_in_the_null_space_of_the_labels_hides_nothing",
+    "lem-sensitivity": "test_privacy.py::test_one_sample_moves_the_sums_by_at_most_the_sensitivity",
+    "thm-analytic-gaussian": "test_privacy.py::test_delta_is_the_closed_form_in_sixty_digits",
+    "thm-release": "test_privacy.py::test_any_distilled_set_of_a_release_trains_its_model_exactly",
     "thm-sums": "test_statistics.py::test_adding_removing_and_merging_give_the_sums_of_what_is_left",
     "prop-scaling": "test_estimator.py::test_one_global_scale_leaves_the_set_exact_in_raw_units",
     "prop-weights": "test_estimator_weights.py::test_weights_give_the_model_of_ridge_with_the_same_weights",

@@ -542,11 +542,13 @@ def test_missing_and_new_columns_and_new_words_are_named():
     encoder = TableEncoder().fit(frame)
     with pytest.raises(ValueError, match="missing columns: 'hue'; columns that the first table did not have: 'tint'"):
         encoder.transform(frame.rename(columns={"hue": "tint"}))
+    with pytest.raises(ValueError, match=r"did not have: '' \(one without a name: an index\?\)"):
+        encoder.transform(frame.assign(**{"": 1}))
     with pytest.raises(ValueError, match="column 'hue' has the words 'mauve', which the first table did not have"):
         encoder.transform(frame.assign(hue="mauve"))
     with pytest.raises(ValueError, match="column 'size', row 0: 'big', where numbers were"):
         encoder.transform(frame.assign(size="big"))
-    with pytest.raises(ValueError, match="missing values in 'size' .60 rows."):
+    with pytest.raises(ValueError, match="missing values: size 60 of 60 rows: drop"):
         encoder.transform(frame.assign(size=np.nan))
     with pytest.raises(ValueError, match="several columns have the same name: 'size'"):
         TableEncoder().fit(pd.concat([frame, frame[["size"]]], axis=1))
@@ -600,6 +602,8 @@ def test_what_a_frame_hides_is_refused_by_column():
         "'inf' is not a finite number": [np.inf, *X[1:, 1]],
         "values of complex128": X[:, 1] + 1j,
     }
+    if np.dtype(np.longdouble).itemsize > 8:  # elsewhere it is float64
+        wrong["values of float128, of which float64 holds a part"] = X[:, 1].astype(np.longdouble)
     for words, values in wrong.items():
         with pytest.raises(ValueError, match=words) as error:
             TableEncoder().fit(good.assign(b=values))
@@ -801,6 +805,25 @@ def test_excel_and_parquet_are_read_by_pandas(tmp_path, capsys):
     (tmp_path / "out.npz").unlink()
     (tmp_path / "t.xlsx").write_bytes(b"PK nothing")
     assert "damaged, or not .xlsx" in refused(capsys, tmp_path / "t.xlsx", target="species")
+
+
+def test_of_several_sheets_the_first_is_read_and_the_others_are_named(tmp_path, capsys):
+    pytest.importorskip("openpyxl")
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=KINDS)
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        for name in ("first", "second", "third"):
+            frame.to_excel(book, sheet_name=name, index=False)
+    assert distil(tmp_path / "t.xlsx") == 0
+    assert "sheet 'first' is read, not looked at: 'second', 'third'\n" in capsys.readouterr().err
+
+
+def test_a_column_may_be_called_as_an_attribute_is(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame(X, columns=["notes", "lines", "columns"]).assign(y=KINDS)
+    frame.attrs = {"notes": ["of another program"]}
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert distil(tmp_path / "t.parquet") == 0 and "another program" not in capsys.readouterr().err
+    assert [column["name"] for column in saved(tmp_path / "t.parquet").table["columns"]] == ["notes", "lines", "columns"]
 
 
 # -- several targets

@@ -192,6 +192,19 @@ def source(script):
     return f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', {}).get('body')}"
 
 
+def without_icon_script(app, error):
+    """Leave out the 1.4 MB with which the theme draws icons that its web fonts have, too; its template names it."""
+    if error or app.builder.format != "html":
+        return
+    script = Path(app.outdir, "_static", "scripts", "fontawesome.js")
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        kept = re.sub(r"<script defer src=\"[^\"]*/fontawesome\.js[^\"]*\"></script>", "", text)
+        if kept != text:
+            page.write_text(kept, encoding="utf-8", newline="\n")
+    script.unlink(missing_ok=True)
+
+
 def without_field_aliases(app, what, name, member, skip, options):
     """Leave out the fields of named tuples, which the class's own docstring explains."""
     return True if type(member).__name__ == "_tuplegetter" else None
@@ -234,6 +247,7 @@ def setup(app):
     app.add_directive("listing", Listing)
     app.connect("missing-reference", written_elsewhere)
     app.connect("build-finished", write_copies)
+    app.connect("build-finished", without_icon_script)
     app.connect("html-page-context", without_thebe)
     app.connect("autodoc-skip-member", without_field_aliases)
     app.connect("autodoc-process-docstring", with_links_to_the_book)

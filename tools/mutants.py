@@ -52,6 +52,11 @@ FILES = {
     "maps/fourier": "fourier maps",
     "maps/conv": "conv",
     "maps/sequential": "conv maps",
+    "privacy/accounting": "privacy",
+    "privacy/mechanism": "privacy",
+    "privacy/auditing": "privacy",
+    "privacy/attacks": "privacy_attacks",
+    "privacy/reconstruction": "privacy_attacks",
 }
 # Other libraries and devices repeat what NumPy has shown, real data and random searches are slow.
 FAST = "not torch-cpu and not cuda and not mnist and not scikit and not real_ and not over_shapes and not gradients"

@@ -3,10 +3,14 @@
     python tools/pages_check.py [_build/html] [--screenshots DIR] [--only TEXT]
 
 A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
-one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), the browser
-reports no error and asks for nothing outside the book, and every address of the book in it leads to a file of
-the book, and to an anchor there: links, pictures, forms, those of raw HTML, of styles and style sheets.
-Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
+one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut,
+no
+box cuts a glyph of its formula, first and last column of every table are in reach, paper shows proofs and no
+solution, a search leads to sections, no text is thin or pale, in the dark neither, no more than a few keys Tab
+lead through it, its head says what others show of it (description, address, picture, icon), its scripts are
+small, the browser reports no error and asks for nothing outside the book, and every address of the
+book in it leads to a file of the book, and to an anchor there: links, pictures, forms, those of raw HTML, of
+styles and style sheets. Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
 """
 
 import argparse
@@ -24,12 +28,70 @@ from playwright.sync_api import Error, sync_playwright
 
 VIEWPORTS = {"wide": (1400, 900), "phone": (400, 800)}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PAPER_SIZE = {"width": 794, "height": 1123}  # A4
+SEARCHED = "regression"
 READY = 20_000  # milliseconds for a page to load and typeset
 
-# Runs in the page once it is loaded: waits for the mathematics, unfolds what is folded.
-PREPARE = """async () => {
+# Runs in the page once it is loaded: waits for the mathematics.
+TYPESET = """async () => {
   const missing = document.querySelector(".math") && !window.MathJax?.startup?.promise;
   if (!missing && window.MathJax?.startup) await window.MathJax.startup.promise;
+}"""
+
+# What no page may cut: code at the right, and the columns of a table.
+REACH = r"""
+  const visible = node => node.checkVisibility({visibilityProperty: true, opacityProperty: true});
+  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 90);
+  const found = [];
+  const say = (what, items) => {
+    const list = [...new Set(items)];
+    if (list.length) found.push(`${what} (${list.length}): ${list.slice(0, 3).join(" | ")}`);
+  };
+  const cuts = node => ["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(node).overflowX)
+    && node.scrollWidth > node.clientWidth + 1;
+  const cut = [...document.querySelectorAll("main pre")].filter(visible).filter(pre => {
+    for (let box = pre; box && !box.matches("article, main"); box = box.parentElement) if (cuts(box)) return true;
+  });
+  say("code cut at the right", cut.map(pre => short(pre.textContent)));
+  const outside = cell => {
+    const box = cell.getBoundingClientRect();
+    const place = cell.closest("table").parentElement.getBoundingClientRect();
+    return box.width > 1 && (box.right > Math.min(place.right, document.documentElement.clientWidth) + 1
+                             || box.left < place.left - 1);
+  };
+  say("column of a table out of reach", [...document.querySelectorAll("main tr")]
+    .filter(row => row.cells.length && visible(row) && [row.cells[0], [...row.cells].at(-1)].some(outside))
+    .map(row => short(row.textContent)));
+"""
+
+# Runs in the page as it is printed: proofs can be read, solutions not, and the title has its number.
+PAPER = (
+    r"""() => {"""
+    + REACH
+    + r"""
+  dispatchEvent(new Event("beforeprint"));
+  say("proof closed on paper", [...document.querySelectorAll("main .proof p")].filter(node => !visible(node))
+    .map(node => short(node.textContent)));
+  say("solution open on paper", [...document.querySelectorAll("main .solution > :not(.admonition-title)")]
+    .filter(node => visible(node) && node.getBoundingClientRect().height > 1)
+    .map(node => short(node.parentElement.textContent)));
+  const titles = [...document.querySelectorAll("main h1")].filter(visible).map(node => short(node.textContent));
+  const title = document.querySelector("article h1");
+  if (titles.length > 1 || (title && !visible(title)))
+    found.push(`the title on paper is "${titles.join(" / ")}" in the place of "${short(title.textContent)}"`);
+  dispatchEvent(new Event("afterprint"));
+  return found;
+}"""
+)
+
+# Runs after the page has got another size: what slides to its place, as the sidebar does, is there at once.
+SETTLE = """async () => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  for (const motion of document.getAnimations()) motion.finish();
+}"""
+
+# Runs then: unfolds what is folded.
+PREPARE = """async () => {
   for (const box of document.querySelectorAll("details")) box.open = true;
   for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
   for (const image of document.images) image.loading = "eager";
@@ -39,16 +101,12 @@ PREPARE = """async () => {
 }"""
 
 # Runs in the prepared page and returns a list of sentences, empty for a good page.
-INSPECT = r"""() => {
-  const found = [];
-  const say = (what, items) => {
-    const list = [...new Set(items)];
-    if (list.length) found.push(`${what} (${list.length}): ${list.slice(0, 3).join(" | ")}`);
-  };
-  const short = text => text.trim().replace(/\s+/g, " ").slice(0, 90);
+INSPECT = (
+    r"""() => {"""
+    + REACH
+    + r"""
   const name = node => node.tagName.toLowerCase() +
     (node.id ? "#" + node.id : "") + (node.classList.length ? "." + [...node.classList].join(".") : "");
-  const visible = node => node.checkVisibility({visibilityProperty: true, opacityProperty: true});
   const width = document.documentElement.clientWidth;
 
   // Formulas.
@@ -112,6 +170,35 @@ INSPECT = r"""() => {
     && !node.parentElement.closest("mjx-container") && !scrolls(node));
   say("sticks out of the page", wide.map(node => `${name(node)} "${short(node.textContent).slice(0, 40)}"`));
 
+  // Inline code.
+  const column = node => node.closest("article, main").getBoundingClientRect().right;
+  say("inline code leaves the column", [...document.querySelectorAll("main code")]
+    .filter(node => !node.closest("pre, table") && visible(node)
+                    && node.getBoundingClientRect().right > column(node) + 1)
+    .map(node => short(node.textContent)));
+
+  // Glyphs: a box that scrolls sideways cuts at its top and bottom, and a pixel there is the bar of a letter.
+  const clipped = [];
+  for (const formula of document.querySelectorAll("main mjx-container")) {
+    const boxes = [];
+    for (let box = formula; box && !box.matches("article, main"); box = box.parentElement) {
+      const {display, overflowY} = getComputedStyle(box);
+      if (display !== "inline" && overflowY !== "visible") boxes.push(box.getBoundingClientRect());
+    }
+    if (!boxes.length || !visible(formula)) continue;
+    const top = Math.max(...boxes.map(box => box.top)), bottom = Math.min(...boxes.map(box => box.bottom));
+    const glyphs = [...formula.querySelectorAll("mjx-c")].map(glyph => glyph.getBoundingClientRect());
+    if (glyphs.some(glyph => glyph.height && (glyph.top < top + 1 || glyph.bottom > bottom - 1)))
+      clipped.push(short(formula.textContent));
+  }
+  say("a box cuts glyphs of its formula", clipped);
+
+  // Keys: Tab does not stop at every formula. Entries of the reference are not counted: they are lists of links.
+  const stops = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+    .filter(node => node.tabIndex >= 0 && !node.disabled && !node.closest("dl.py") && visible(node));
+  if (stops.length > 150) found.push(`${stops.length} stops of the Tab key, ` +
+    `${stops.filter(node => node.closest("mjx-container")).length} of them formulas`);
+
   // Pictures.
   say("picture missing", [...document.images].filter(image => !image.naturalWidth).map(image => image.src));
   say("picture without a description", [...document.querySelectorAll("main .cell_output img")]
@@ -119,12 +206,65 @@ INSPECT = r"""() => {
     .map(image => image.getAttribute("src")));
   return found;
 }"""
+)
+
+# Runs in a page of either mode: text that is thin or hardly differs from what is behind it.
+READABLE = r"""() => {
+  const parse = text => { const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
+  const over = ([r, g, b, a], below) => [r, g, b].map((x, i) => a * x + (1 - a) * below[i]);
+  const light = colour => colour.map(x => x / 255)
+    .map(x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = new Map();
+  const background = node => {
+    if (!node) return [255, 255, 255];
+    if (!behind.has(node))
+      behind.set(node, over(parse(getComputedStyle(node).backgroundColor), background(node.parentElement)));
+    return behind.get(node);
+  };
+  const pale = new Set(), thin = new Set(), seen = new Set();
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement, text = walker.currentNode.data.trim().slice(0, 60);
+    if (!/[\p{L}\p{N}]/u.test(text) || seen.has(node) || node.closest("script, style, noscript, template, svg, mjx-container *")) continue;
+    seen.add(node);
+    if (!node.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
+    const style = getComputedStyle(node), size = parseFloat(style.fontSize), weight = Number(style.fontWeight);
+    if (weight < 400) thin.add(text);
+    const large = size >= 24 || (size >= 18.66 && weight >= 700);
+    const below = background(node), shades = [light(over(parse(style.color), below)), light(below)];
+    const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
+    if (contrast < (large ? 3 : 4.5)) pale.add(`${contrast.toFixed(2)}:1 "${text}"`);
+  }
+  const say = (what, items) => items.size
+    ? [`${what} (${items.size}): ${[...items].slice(0, 3).join(" | ")}`] : [];
+  return [...say("thin text", thin), ...say("pale text", pale)];
+}"""
+
+# In the dark: whether the page follows the reader's system, which a script of the theme may take a moment to do.
+IS_DARK = r"""async () => {
+  for (let i = 0; i < 60; i++) {
+    const [r, g, b, a = 1] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
+    await new Promise(done => requestAnimationFrame(done));
+    if (a > 0 && r + g + b < 3 * 80) return [];
+  }
+  return ["the page stays light where the reader's system is dark"];
+}"""
+
+
+# The results of a search: where each leads, and whether it shows what was found.
+RESULTS = """() => [...document.querySelectorAll("ul.search > li")].map(item => ({
+  href: item.querySelector("a").getAttribute("href"),
+  words: item.textContent.trim().length > item.querySelector("a").textContent.trim().length + 10,
+}))"""
 
 
 # Attributes that hold one address, and those that hold several with a size each.
 ADDRESSES = ("href", "xlink:href", "src", "poster", "data", "action", "formaction", "background", "cite")
 SOURCES = ("srcset", "imagesrcset")
 SOURCE = re.compile(r"[\s,]*(\S*[^\s,])(?:\s[^,]*)?")
+HEAD = ("description", "canonical", "og:title", "og:description", "og:url", "og:image", "twitter:card")
+LARGEST_SCRIPT = 1_000_000  # bytes
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 CSS_ADDRESS = re.compile(r"""(?:url\(\s*|@import\s+)(?:"([^"]*)"|'([^']*)')|url\(\s*([^\s"')][^)]*?)\s*\)""")
 
@@ -139,6 +279,7 @@ class Links(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.anchors, self.addresses, self.redirect = {"", "top"}, [], False
+        self.head, self.scripts = {}, []  # what the head says, by its name; addresses
         self.feed(text)
         self.close()
 
@@ -150,6 +291,12 @@ class Links(HTMLParser):
         for name in SOURCES:
             self.addresses += SOURCE.findall(attributes.get(name, ""))
         self.addresses += addresses_in_css(attributes.get("style", ""))
+        if tag == "script" and "src" in attributes:
+            self.scripts.append(attributes["src"])
+        if tag == "link":
+            self.head |= {kind: attributes.get("href", "") for kind in attributes.get("rel", "").split()}
+        if tag == "meta":
+            self.head[attributes.get("name") or attributes.get("property", "")] = attributes.get("content", "")
         if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
             self.redirect = True
             self.addresses.append(attributes["content"].partition("=")[2])
@@ -178,6 +325,29 @@ class Site:
                     self.styles[sheet] = self._broken(sheet, addresses_in_css(sheet.read_text(encoding="utf-8")))
                 found += [f"{sheet.name}: {fault}" for fault in self.styles[sheet]]
         return found
+
+    def unannounced(self, path):
+        """What the head of the page `path` should say and does not; the source of a file has no card."""
+        page, parts = self.pages[path], path.relative_to(self.root).parts
+        wanted = ["icon"] if "_modules" in parts or path.name == "search.html" else ["icon", *HEAD]
+        found = [f"no {name} in the head" for name in wanted if not page.head.get(name)]
+        same = [other for other, its in self.pages.items()
+                if other != path and its.head.get("description") == page.head.get("description") is not None]  # fmt: skip
+        found += [f"the same description as {other.name}" for other in same[:1]]
+        start = page.head.get("canonical", "").removesuffix("/".join(parts))
+        picture = page.head.get("og:image", "").removeprefix(start)
+        if "og:image" in wanted and not (self.root / picture).is_file():
+            found.append(f"the picture of its card is missing: {picture}")
+        return found
+
+    def heavy(self, path):
+        """Scripts of the page `path` that are too large; formulas need the one of MathJax."""
+        targets = [self._target(path, address) for address in self.pages[path].scripts]
+        return [
+            f"a script of {target.stat().st_size // 1000} KB: {target.name}"
+            for target in targets
+            if target and target.is_file() and target.stat().st_size > LARGEST_SCRIPT and "mathjax" not in target.parts
+        ]
 
     def _broken(self, path, addresses):
         found = []
@@ -248,19 +418,58 @@ def open_window(browser, size, root):
     return page, complaints
 
 
-def look(window, path, screenshot=None):
-    """What is wrong with the page `path` in this window."""
+def look(window, path, screenshot=None, *, every=False):
+    """What is wrong with the page `path` in this window; with `every`, on paper and in the dark, too."""
     page, complaints = window
     complaints.clear()
     try:
         page.goto(path.as_uri(), wait_until="load")
+        page.evaluate(TYPESET)
+        found = on_paper(page) if every else []
         page.evaluate(PREPARE)
-        found = page.evaluate(INSPECT)
+        found += page.evaluate(INSPECT) + page.evaluate(READABLE)
         if screenshot:
             page.screenshot(path=screenshot, full_page=True)
+        if every:
+            page.emulate_media(color_scheme="dark")
+            found += [f"dark: {fault}" for fault in page.evaluate(IS_DARK) + page.evaluate(READABLE)]
+            page.emulate_media(color_scheme="light")
     except Error as error:
         found = [f"not checked: {error.message.splitlines()[0]}"]
     return list(dict.fromkeys([*complaints, *found]))
+
+
+def on_paper(page):
+    """What is wrong with the page as it is printed on A4."""
+    size = page.viewport_size
+    page.emulate_media(media="print")
+    page.set_viewport_size(PAPER_SIZE)
+    found = [f"paper: {fault}" for fault in page.evaluate(PAPER)]
+    page.emulate_media(media="screen")
+    page.set_viewport_size(size)
+    page.evaluate(SETTLE)
+    return found
+
+
+def look_for(word, window, site):
+    """What is wrong with the results of a search: none, one that leads to no section, or shows no words of it."""
+    page, complaints = window
+    complaints.clear()
+    try:
+        page.goto(f"{(site.root / 'search.html').as_uri()}?q={word}", wait_until="load")
+        page.wait_for_function("/found/.test(document.querySelector('.search-summary')?.textContent)")
+        page.wait_for_timeout(300)  # the words of the last result come after it
+        results = page.evaluate(RESULTS)
+    except Error as error:
+        return [f"search: not checked: {error.message.splitlines()[0]}"]
+    found = [] if results else [f"search: nothing found for {word}"]
+    for result in results:
+        target, anchor = site._target(site.root / "search.html", result["href"]), urldefrag(result["href"]).fragment
+        if not anchor or target not in site.pages or unquote(anchor) not in site.pages[target].anchors:
+            found.append(f"search: a result leads to no section: {result['href']}")
+        if not result["words"]:
+            found.append(f"search: a result shows no words: {result['href']}")
+    return [*(f"search: {said}" for said in dict.fromkeys(complaints)), *found[:5]]
 
 
 def main(arguments=None):
@@ -283,11 +492,16 @@ def main(arguments=None):
         windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
         for path in chosen:
             label = str(path.relative_to(root))
-            found = site.broken(path)
+            is_source, found = "_modules" in path.parts, site.broken(path)
+            if not site.pages[path].redirect:
+                found += site.unannounced(path) + site.heavy(path)
             for view, window in () if site.pages[path].redirect else windows.items():
                 picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
                 screenshot = options.screenshots / picture if options.screenshots else None
-                found += [f"{view}: {fault}" for fault in look(window, path, screenshot)]
+                every = view == "wide" and not is_source
+                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, every=every)]
+            if path == root / "search.html":
+                found += look_for(SEARCHED, next(iter(windows.values())), site)
             failed += bool(found)
             print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
     seconds = time.perf_counter() - start

@@ -17,6 +17,8 @@ examples:
       features of an encoder, say; a large file is read in blocks
   ddref distill model.npz --out small.npz
       a model that python -m ddref.statistics has trained
+  ddref distill X.npz --epsilon 1 --delta 1e-5 --classes 0 1 2 --out private.npz
+      whether one sample was there cannot be told from the file
   ddref verify ten.npz photos/
       trains on both; exit code 1 where the models differ
   ddref predict wine.npz new.csv --out predictions.csv
@@ -260,3 +262,45 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         help="of a table: columns not to use",
     )
     add("--force", action="store_true", help="replace OUT.npz where it exists")
+    _add_private(parser.add_argument_group("a private set"))
+
+
+def _add_private(parser: Any) -> None:
+    add = parser.add_argument
+    add(
+        "--epsilon",
+        type=float,
+        metavar="E",
+        help="with --delta: whether one sample was there changes the odds of any file "
+        "by at most exp(E); lam auto is then what the noise asks for",
+    )
+    add(
+        "--delta",
+        type=float,
+        metavar="D",
+        help="but for this, well below one over the number of samples",
+    )
+    add(
+        "--clip",
+        type=float,
+        metavar="C",
+        help="most length of a row of features, longer ones are shortened; default: 1",
+    )
+    add(
+        "--classes",
+        nargs="+",
+        metavar="NAME",
+        help="all classes that there are to be, from no look at the data",
+    )
+    add(
+        "--bound",
+        type=float,
+        metavar="B",
+        help="of targets: most length of a row, longer ones are shortened",
+    )
+    add(
+        "--bandwidth",
+        type=float,
+        metavar="H",
+        help="of --map fourier, in units of the data",
+    )

@@ -24,6 +24,7 @@ from ..npz import shortened, whole_file
 from ..statistics.rows import FileRows, Lazy
 from ..tables.cells import alike
 from ..tables.cells import shown as names_shown
+from . import private
 from .arguments import parser
 from .devices import features_on, scores_on
 from .export import export
@@ -127,6 +128,8 @@ def _distill(options: argparse.Namespace) -> int:
     trained = read_trained(options.input, options.max_bytes)
     if trained is not None:
         return _distill_trained(trained, options, out)
+    if private.is_private(options):
+        return _distill_private(options, out, lam)
     with Progress(options.quiet) as progress:
         data = read(options, progress)
         for note in data.notes:
@@ -209,8 +212,36 @@ def _distill_trained(
     return DONE
 
 
+def _distill_private(options: argparse.Namespace, out: Path, lam: Any) -> int:
+    """A set of a model that is private; its file has nothing else of the data."""
+    with Progress(options.quiet) as progress:
+        data = read(options, progress)
+        private.check_data(options, data)
+        for note in (*data.notes, "no intercept, which needs the means of the data"):
+            progress.note(note)
+        estimator = _estimators()
+        model = private.distilled(options, data, lam, estimator, progress.note)
+        model._report = progress
+        fit = model._fit_file if isinstance(data.X, FileRows) else model.fit
+        fit(data.X, data.y)
+        model.save(out, overwrite=options.force, map_arrays=options.map_arrays)
+        options.written = out
+    print(summary(files.load(out)))
+    for name, X, y in data.parts():
+        if name != "training":
+            what = "accuracy" if options.classes else "R^2"
+            print(f"{f'{what} on {name}':23}{scored(model, X, y):.4f} (not private)")
+    print(f"wrote {out}")
+    return DONE
+
+
 def _verify(options: argparse.Namespace) -> int:
     saved = files.load(options.file)
+    if saved.privacy is not None:
+        raise ValueError(
+            f"{options.file} trains a private model, with noise that no training on "
+            "the data has: ddref info says that it is exact, ddref predict predicts"
+        )
     _estimators()  # before any work
     features = features_on(saved, options.device)
     with Progress(options.quiet) as progress:

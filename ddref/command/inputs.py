@@ -390,7 +390,8 @@ def _table(path, options, saved):
         X, kept = _encoded(encoder, source, whole, saved is None)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    notes = [*getattr(source, "notes", ()), *encoder.notes()]
+    said = source.notes if isinstance(source, Text) else source.attrs["notes"]
+    notes = [*said, *encoder.notes()]
     y = _labels(y, _wanted_classes(options, saved), f"{path}: y", notes, targets)
     if len(X) < len(kept):
         notes.append(f"rows without missing values: {len(X)} of {len(kept)}")

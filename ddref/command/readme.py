@@ -36,6 +36,7 @@ def readme(saved: files.Saved, colours: int | None, cost: str) -> str:
         "points and labels. Another alpha, or the class of the largest score in place "
         "of the scores, trains another model.",
         f"What is in one line of `labels.csv` are the {_outputs(saved)}.",
+        _spent(saved),
         cost,
         listed,
     ]
@@ -57,6 +58,18 @@ def _outputs(saved):
     if saved.class_names is None:
         return "targets"
     return f"scores of {shortened(', '.join(saved.class_names), 2000)}"
+
+
+def _spent(saved):
+    """What a private release of the model cost, in a sentence; "" for no release."""
+    if saved.privacy is None:
+        return ""
+    return (
+        "The model has noise that makes it and this set differentially private: "
+        "epsilon = {epsilon!r}, delta = {delta!r}, for data sets that differ by this: "
+        "{relation}. Features were clipped to length {clip!r}, targets to {bound!r}; "
+        "the noise has deviation {sigma!r}.".format(**saved.privacy)
+    )
 
 
 def _code(lines):

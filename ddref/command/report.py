@@ -31,6 +31,7 @@ def summary(saved: files.Saved) -> str:
         "scaling": _scaling(saved),
         "labels": f"from {saved.Y_S.min():.4g} to {saved.Y_S.max():.4g}",
         **_certified(certificate),
+        **_private(saved),
         "started from": _sources(saved),
         "seed, written by": f"{saved.seed}, ddref {saved.version}",
     }
@@ -90,6 +91,16 @@ def _scaling(saved: files.Saved) -> str:
     return {"none": "none", "columns": "each column by its mean and deviation"}[
         saved.scaling
     ]
+
+
+def _private(saved: files.Saved) -> dict[str, str]:
+    """What a private release of the model cost, and which rows it is for."""
+    if saved.privacy is None:
+        return {}
+    found = saved.privacy
+    said = "epsilon {epsilon:.6g}, delta {delta:.3g}; neighbours: {relation}"
+    clipped = "features to {clip:.6g}, targets to {bound:.6g}; noise {sigma:.6g}"
+    return {"private": said.format(**found), "clipped": clipped.format(**found)}
 
 
 def _sources(saved: files.Saved) -> str:

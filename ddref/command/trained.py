@@ -19,6 +19,7 @@ SETTLED = {
     "scaling": "auto",
     "map": None,
     "map_arrays": False,
+    "epsilon": None,
 }
 
 

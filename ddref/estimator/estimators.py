@@ -39,6 +39,7 @@ from ..statistics.rows import FileRows, Lazy, parts
 from ..tables.cells import shown
 from ..tables.encoder import TableEncoder
 from ..tables.frames import as_frame, is_frame
+from . import private
 from .adding import Added, rows_alike
 from .frozen import (
     FoundPoints,
@@ -118,10 +119,11 @@ class Distiller(BaseEstimator):
         layer of width d; or a frozen network of PyTorch, whatever its layers: a copy in
         float64 and evaluation mode is used, with points from `nonsurjective.solve`,
         half more than its equations count. Or pass features of an encoder as X.
-    lam : float, sequence of float or "auto"
+    lam : float, sequence of float or "auto", optional
         Regularisation, added to the diagonal as given (`alpha` of scikit-learn's
         `Ridge`), the same for all targets. Of several values `select` chooses; "auto"
         are 25 values from 1e-10 to 100 times the largest eigenvalue of the features.
+        Default: 1, or with `epsilon` what the noise asks for, ``sigma sqrt(p) / 2``.
     select : {"gcv", "loo", "validation"}
         Generalised cross-validation, exact leave-one-out (both: squared error), or a
         fifth of the samples held out (squared error, or errors of classification). The
@@ -161,6 +163,13 @@ class Distiller(BaseEstimator):
 
     verbose : bool
         Whether each step of a fit is named on the error stream as it begins.
+    epsilon : float, optional
+        Makes the fit (epsilon, delta)-private, see below; in nats.
+    delta : float, optional
+        Of a private fit: well below one over the number of samples.
+    clip : float, optional
+        Of a private fit: most length of a row of features, longer ones are shortened.
+        Default: 1.
 
     Attributes
     ----------
@@ -189,6 +198,9 @@ class Distiller(BaseEstimator):
     table_ : TableEncoder of ddref.tables, or None
         How rows of a data frame became numbers: words one-hot, dates days, identifiers
         left out. `predict` does the same, and takes columns by their names.
+    privacy_ : dict
+        Of a private fit: epsilon, delta, the relation of neighbours, clip, bound, and
+        the deviation sigma of the noise.
     feature_map_, seed_, n_points_, n_features_in_, data_range_, classes_ (classes only)
 
     Raises
@@ -201,11 +213,22 @@ class Distiller(BaseEstimator):
 
     Notes
     -----
-    Book: thm-intercept, thm-nearest, eq-certificate. The certificate is for the arrays
-    as returned, after scaling is undone and after rounding to `dtype`. Where rounding
-    could cost more than 2e-10 (2e-5 in float32), a better conditioned set, a little
-    farther from the samples, is taken. X may be a sparse matrix of SciPy where there is
-    neither a feature map nor scaling: sums over it are formed without a dense copy.
+    Book: thm-intercept, thm-nearest, eq-certificate, thm-release. The certificate is
+    for the arrays as returned, after scaling is undone and after rounding to `dtype`.
+    Where rounding could cost more than 2e-10 (2e-5 in float32), a better conditioned
+    set, a little farther from the samples, is taken. X may be a sparse matrix of SciPy
+    where there is neither a feature map nor scaling: sums over it are formed without a
+    dense copy.
+
+    With `epsilon` model, set and attributes are (epsilon, delta)-private, for data sets
+    that differ by one sample. Public, and so not to be chosen by a look
+    at the samples, are the parameters, the weights of a feature map, which treats each
+    row on its own, the number of columns, the classes, and whatever was done to X
+    before: a StandardScaler in a Pipeline is not private. What looks at the samples is
+    refused. Each fit spends epsilon again (`privacy.gaussian_epsilon` adds up). The
+    noise is NumPy's, seeded by the operating system, never by `random_state`; for
+    another sampler see `privacy.release`, with `from_model`. Errors, warnings, and
+    scores on the samples are your own look at them: they are not private.
 
     Examples
     --------
@@ -221,7 +244,7 @@ class Distiller(BaseEstimator):
         n_points: int | None = None,
         *,
         feature_map: Any = None,
-        lam: float | Sequence[float] | str = 1.0,
+        lam: float | Sequence[float] | str | None = None,
         select: str = "gcv",
         lam_s: float | None = None,
         init: str | np.ndarray = "real",
@@ -233,6 +256,10 @@ class Distiller(BaseEstimator):
         device: str | None = None,
         missing: str | None = None,
         verbose: bool = False,
+        epsilon: float | None = None,
+        delta: float | None = None,
+        clip: float | None = None,
+        bound: float | None = None,
     ) -> None:
         if type(self) is Distiller:
             raise TypeError(
@@ -253,6 +280,10 @@ class Distiller(BaseEstimator):
         self.device = device
         self.missing = missing
         self.verbose = verbose
+        self.epsilon = epsilon
+        self.delta = delta
+        self.clip = clip
+        self.bound = bound
 
     # -------------------------------------------------------------------------- fitting
 
@@ -366,6 +397,8 @@ class Distiller(BaseEstimator):
         """
         self._forget()
         self.n_features_in_, self.table_ = rows.shape[1], None
+        if private.is_private(self):
+            return private.fit_rows(self, rows, y)
         if isinstance(self, ClassifierMixin) and y.ndim == 2:
             self.classes_, self.multilabel_ = np.arange(y.shape[1]), True
         elif isinstance(self, ClassifierMixin):
@@ -451,6 +484,7 @@ class Distiller(BaseEstimator):
 
     def _batch(self, X, y, sign, **options):
         """X (n, d) in float64, y, and what was added before (None: nothing yet)."""
+        private.refuse(self, "partial_fit" if sign > 0 else "remove")
         added = getattr(self, "_added", None)
         if added is None and sign < 0:
             raise ValueError(
@@ -514,6 +548,7 @@ class Distiller(BaseEstimator):
 
     def _fit_sums(self, statistics, classes):
         """Fit and distil from sums that are there already."""
+        private.refuse(self, "fit_statistics")
         if not isinstance(statistics, Statistics):
             raise TypeError(
                 f"statistics must be Statistics, got {type(statistics).__name__}"
@@ -848,9 +883,9 @@ class Distiller(BaseEstimator):
         train = StreamedTraining if isinstance(Phi, Lazy) else train
         model = train(Phi, Y, self.fit_intercept, self._report, weights)
         if not isinstance(self.lam, str) and not hasattr(self.lam, "__iter__"):
-            self.lam_ = check_lam(self.lam)
+            self.lam_ = 1.0 if self.lam is None else check_lam(self.lam)
             return self._fitted(model, y)
-        self.lams_ = self._grid(model)
+        self.lams_ = self._grid(model, 0 if y is not None else Y.shape[1])
         if self.select == "validation":
             data = Phi, Y, y, self.lams_, self.fit_intercept, rng, weights
             self.lam_scores_ = by_validation(*data, train, self._report)
@@ -880,7 +915,8 @@ class Distiller(BaseEstimator):
         )
         return 0 * abs(W), model.mean_Y
 
-    def _grid(self, model):
+    def _grid(self, model, targets):
+        """Values of lam to choose from; `targets` are 0 where these are classes."""
         if isinstance(self.lam, str):
             if self.lam != "auto":
                 raise ValueError(
@@ -898,6 +934,12 @@ class Distiller(BaseEstimator):
         lams = np.array([check_lam(lam) for lam in self.lam])
         if not len(lams):
             raise ValueError("lam is an empty sequence")
+        if 1 < len(lams) == targets:
+            warnings.warn(
+                f"lam has {targets} values, as many as y has targets: one is chosen "
+                "for all targets; for one value a target fit an estimator for each",
+                stacklevel=5,
+            )
         return lams
 
     def _start(self, rng, X, Y, y, weights, rank, rows):
@@ -1041,6 +1083,11 @@ class Distiller(BaseEstimator):
         saved = self._saved(class_names)
         if source_names is not None:
             saved = saved._replace(source_names=tuple(map(str, source_names)))
+        if data is not None and saved.privacy is not None:
+            raise ValueError(
+                "a checksum of the data, and means of it, are not private: save "
+                "without data"
+            )
         if data is not None:
             saved = saved._replace(data_sha256=files.digest(*data))
             if (
@@ -1080,6 +1127,7 @@ class Distiller(BaseEstimator):
             source_classes=None if classes is None else self._source_codes,
             table=None if self.table_ is None else self.table_.describe(),
             certificate=files.numbers(self.certificate_),
+            privacy=getattr(self, "privacy_", None),
         )
 
     def __sklearn_tags__(self):
@@ -1146,6 +1194,11 @@ def _with_shared_sections(estimator):
 class DistilledRidge(RegressorMixin, Distiller):
     """Ridge regression on real-valued targets, and an exact distilled set of it.
 
+    Parameters
+    ----------
+    bound : float, optional
+        Of a private fit: most length of a row of targets, longer ones are shortened.
+
     Notes
     -----
     Book: thm-intercept, thm-nearest.
@@ -1169,6 +1222,8 @@ class DistilledRidge(RegressorMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
+        if private.is_private(self):
+            return private.fit(self, X, y, sample_weight)
         X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
         X, y = self._validated(X, y, sample_weight, y_numeric=True)
         weights = checked_weights(
@@ -1240,6 +1295,9 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     class_weight : dict or "balanced", optional
         What the samples of each class count, times `sample_weight`: by class, or n /
         (classes * samples of the class). Default: 1.
+    classes : sequence, optional
+        Of a private fit: the classes that there are to be, known without a look at y.
+        Targets are one-hot minus 1 / k then.
 
     Attributes
     ----------
@@ -1259,6 +1317,18 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
     >>> model = DistilledRidgeClassifier().fit(X, y)
     >>> model.X_distilled_.shape, model.certificate_.exact
     ((3, 4), True)
+
+    A private model of three classes, and its points:
+
+    >>> private = DistilledRidgeClassifier(
+    ...     epsilon=1.0,
+    ...     delta=1e-3,
+    ...     classes=range(3),
+    ...     init="orthonormal",
+    ...     fit_intercept=False,
+    ... ).fit(X / 10 - 0.3, y)
+    >>> private.X_distilled_.shape, round(private.privacy_["sigma"], 2)
+    ((3, 4), 3.32)
     """
 
     def __init__(
@@ -1266,7 +1336,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         n_points: int | None = None,
         *,
         feature_map: Any = None,
-        lam: float | Sequence[float] | str = 1.0,
+        lam: float | Sequence[float] | str | None = None,
         select: str = "gcv",
         lam_s: float | None = None,
         init: str | np.ndarray = "real",
@@ -1279,6 +1349,10 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         missing: str | None = None,
         verbose: bool = False,
         class_weight: Any = None,
+        epsilon: float | None = None,
+        delta: float | None = None,
+        clip: float | None = None,
+        classes: Any = None,
     ) -> None:
         super().__init__(
             n_points,
@@ -1295,8 +1369,12 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
             device=device,
             missing=missing,
             verbose=verbose,
+            epsilon=epsilon,
+            delta=delta,
+            clip=clip,
         )
         self.class_weight = class_weight
+        self.classes = classes
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None
@@ -1307,6 +1385,8 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         `sample_weight` (n,) says what each sample counts; one of weight 0 is absent.
         """
         self._forget()
+        if private.is_private(self):
+            return private.fit(self, X, y, sample_weight)
         X, y, sample_weight, rows = present_in_frame(X, y, sample_weight)
         X, y = self._validated(X, y, sample_weight)
         y, multilabel = _classes_or_indicators(y)
@@ -1371,6 +1451,7 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
 
     def _in_or_out(self, sign, X, y, classes, sample_weight):
         X, y, added = self._batch(X, y, sign)
+        y = _of_one_kind(y)
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         if isinstance(self.class_weight, str):
@@ -1438,8 +1519,28 @@ class DistilledRidgeClassifier(ClassifierMixin, Distiller):
         return tags
 
 
+def _of_one_kind(y):
+    """Classes in an array of objects as what they are; refused where they mix kinds, a
+    gap (None) among words for instance.
+    """
+    if getattr(y, "dtype", np.dtype(float)).kind != "O" or y.ndim != 1:
+        return y
+    kinds = sorted({type(label).__name__ for label in y})
+    if all(isinstance(label, bool | np.bool_) for label in y):
+        return y.astype(bool)
+    words = {isinstance(label, str) for label in y}
+    odd = [label for label in y if not isinstance(label, str | bytes | numbers.Number)]
+    if len(words) > 1 or odd:
+        raise TypeError(
+            f"the classes y are objects: {', '.join(kinds[:4])}; leave out those that "
+            "are missing, and pass y.astype(str) to have words"
+        )
+    return y
+
+
 def _classes_or_indicators(y):
     """Classes (n,), or indicators (n, k), and whether it is these."""
+    y = _of_one_kind(y)
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
         y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)

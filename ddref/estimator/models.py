@@ -14,7 +14,10 @@ from ..maps.devices import as_numpy
 from .estimators import DistilledRidge, DistilledRidgeClassifier
 
 LINEAR = 1e-5  # how far predictions may be from linear ones, relative to their size
-TRAINING = ("lam", "select", "scaling", "fit_intercept", "class_weight", "missing")
+TRAINING = (
+    *("lam", "select", "scaling", "fit_intercept", "class_weight", "missing"),
+    *("epsilon", "delta", "clip", "bound"),
+)
 
 
 class LinearModel(NamedTuple):

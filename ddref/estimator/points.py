@@ -94,7 +94,7 @@ def _farthest(X, x):
     return int(np.argmax(((X - x) ** 2).sum(axis=1)))
 
 
-def dense_rows(X: Any, rows: np.ndarray) -> np.ndarray:
+def dense_rows(X: Any, rows: np.ndarray | slice) -> np.ndarray:
     """Some rows of X, which may be sparse, as a dense array."""
     chosen = X[rows]
     return chosen.toarray() if hasattr(chosen, "toarray") else chosen

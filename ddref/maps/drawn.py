@@ -29,8 +29,10 @@ def patch_features(**arguments: Any) -> Map:
 
 
 FOURIER = {"d", "p", "bandwidth", "seed"}
-PATCHES = {"input_shape", "filters", "seed", "size", "stride", "cells"}
-PATCHES |= {"zca", "alpha", "eps", "noise"}
+PATCHED = {
+    *("input_shape", "filters", "seed", "size", "stride", "cells"),
+    *("zca", "alpha", "eps", "noise"),
+}
 # What draws a map, and its arguments.
 MAKERS: dict[str, tuple[Callable[..., Map], set[str]]] = {
     "gaussian_features": (gaussian_features, FOURIER),
@@ -40,7 +42,7 @@ MAKERS: dict[str, tuple[Callable[..., Map], set[str]]] = {
         {"widths", "slope", "weights", "bias", "seed"},
     ),
     "flow": (flow, {"d", "steps", "hidden", "log_scale", "seed"}),
-    "patch_features": (patch_features, PATCHES),
+    "patch_features": (patch_features, PATCHED),
 }
 FIELDS = {"kind", "maker", "arguments", "sha256", "check"}
 SEEDS = 1 << 128  # a seed below has at most 128 bits

@@ -42,7 +42,7 @@ def recover_model(Phi_S: Array, Y_S: Array, lam_S: float = 0.0) -> Array:
 
     Notes
     -----
-    At most about ``eps`` times the condition
+    Book: prop-set-is-model, prop-null-noise. At most about ``eps`` times the condition
     number of `Phi_S` is lost: noise of 1e6 times W costs six digits of sixteen.
 
     Examples
@@ -99,7 +99,7 @@ def membership(
 
     Notes
     -----
-    Where residuals of outsiders are normal with this variance
+    Book: prop-membership. Where residuals of outsiders are normal with this variance
     and G is right, no other test of the residual finds more members at the same rate of
     false alarms (Neyman and Pearson). With guesses it is a score all the same, and the
     order it gives is what counts.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..arrays import Array, eps_of, thin_svd
+from ..arrays import Array, eps_of, norm, size_of, thin_svd
 from ..nonsurjective.linearised import STORED, Linearisation
 from ..nonsurjective.solver import TOL, solve
 
@@ -82,8 +82,10 @@ def reconstruct(
 
     Notes
     -----
-    Coefficients of least squares belong to each X. The same search distils a set: there
-    fewer equations than unknowns leave a choice, here more leave none.
+    Book: thm-local-data.
+
+    The same search distils a set: there fewer equations than unknowns leave a choice,
+    here more leave none. The coefficients are those of least squares for X.
 
     Examples
     --------
@@ -100,7 +102,8 @@ def reconstruct(
     X, Phi = found.X_S, phi(found.X_S).detach().to(torch.float64)
     svd = thin_svd(Phi, max(Phi.shape) * eps_of(X))
     alpha = svd.U @ ((svd.Vh @ W.detach().to(torch.float64)) / svd.s[:, None])
-    J = thin_svd(scaled_derivative(phi, X, Phi, alpha), max(FULL, 100 * eps_of(X)))
+    R = torch.linalg.qr(scaled_derivative(phi, X, Phi, alpha).T, mode="r").R  # smaller
+    J = thin_svd(R, max(FULL, 100 * eps_of(X)))
     return Reconstruction(
         X,
         alpha.to(W.dtype),
@@ -116,8 +119,10 @@ def reconstruct(
 def scaled_derivative(
     phi: Callable[[Array], Array], X: Array, Phi: Array, alpha: Array
 ) -> Array:
-    """The derivative of ``phi(X)^T alpha`` by X and alpha, one row an unknown, each of
-    norm 1 (or 0): (n (d + k), p k).
+    """The derivative of ``phi(X)^T alpha`` by X and alpha, one row an unknown, both
+    parts of one norm: (n (d + k), p k).
+
+    Not each row: a point whose coefficients are rounding is not determined.
     """
     p, k = Phi.shape[1], alpha.shape[1]
     linearise = Linearisation(phi, X, p)
@@ -125,8 +130,7 @@ def scaled_derivative(
     Jt = linearise(X).transposed()  # (n, d, p)
     by_X = (Jt[:, :, :, None] * alpha[:, None, None, :]).reshape(-1, p * k)
     by_alpha = torch.kron(Phi, torch.eye(k, dtype=Phi.dtype, device=Phi.device))
-    J = torch.cat([by_X, by_alpha])
-    return J / J.norm(dim=1, keepdim=True).clamp_min(torch.finfo(J.dtype).tiny)
+    return torch.cat([by_X * (norm(by_alpha) / size_of(by_X)), by_alpha])
 
 
 def check_entries(W: Array, X_0: Array) -> None:

@@ -90,6 +90,8 @@ class Statistics:
     array([[0.5]])
     """
 
+    _ALIKE: tuple[str, ...] = ("p", "k", "products")  # of statistics that add up
+
     def __init__(
         self,
         p: int,
@@ -714,8 +716,8 @@ class Statistics:
             start = stop
 
     def _check_same_shape(self, other: "Statistics") -> None:
-        for name in ("p", "k", "products"):
-            mine, theirs = getattr(self, name), getattr(other, name)
+        for name in self._ALIKE:
+            mine, theirs = getattr(self, name), getattr(other, name, None)
             if mine != theirs:
                 raise ValueError(
                     f"these statistics have {name} = {mine}, the others {name} = "

@@ -184,6 +184,8 @@ def from_series(
     if types.is_numeric_dtype(series.dtype) and not types.is_complex_dtype(
         series.dtype
     ):
+        if getattr(series.dtype, "itemsize", 8) > 8:
+            raise Misfit(f"values of {series.dtype}, of which float64 holds a part")
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
         return Column("number", _finite(values, values), missing)
     if missing.all():

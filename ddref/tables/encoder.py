@@ -236,11 +236,12 @@ class TableEncoder:
         return np.hstack(parts)
 
     def _check_filled(self, columns, n):
-        gone = _with_missing(columns)
+        counts = {name: int(c.missing.sum()) for name, c in columns.items()}
+        gone = [f"{name} {count}" for name, count in counts.items() if count]
         if gone:
             raise ValueError(
-                f"missing values in {shown(gone)} ({n} rows): drop these rows; the set "
-                "was made without fills (--missing mean)"
+                f"missing values: {shown(gone, 100).replace(QUOTE, '')} of {n} rows: "
+                "drop these rows; the set was made without fills (--missing mean)"
             )
 
     def _used(self, table):
@@ -252,8 +253,9 @@ class TableEncoder:
         new = [name for name in names if name not in known]
         if absent or new:
             parts = [f"missing columns: {shown(absent)}"] if absent else []
+            index = " (one without a name: an index?)" if "" in new else ""
             parts += [
-                f"columns that the first table did not have: {shown(new)}"
+                f"columns that the first table did not have: {shown(new)}{index}"
             ] * bool(new)
             raise ValueError("; ".join(parts))
         return used

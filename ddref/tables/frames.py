@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from .cells import shown
 from .columns import pandas_for
 
 READERS = {
@@ -37,7 +38,7 @@ def read_frame(path: str | Path) -> Any:
     """The data frame in a .parquet, .feather, .xlsx, .xls or .ods file, by pandas.
 
     ImportError names what has to be installed; an index that is no row number is a
-    column again.
+    column again. Of several sheets the first is read, and ``attrs["notes"]`` says so.
 
     >>> read_frame("no.parquet")
     Traceback (most recent call last):
@@ -50,7 +51,7 @@ def read_frame(path: str | Path) -> Any:
     ending = path.suffix.lower()
     pandas = pandas_for(f"files {ending}")
     try:
-        frame = getattr(pandas, READERS[ending])(path)
+        frame, notes = _read(pandas, path, READERS[ending])
     except ImportError as error:
         raise ImportError(
             f"{path.name} needs a reader beside pandas: {error}"
@@ -58,4 +59,17 @@ def read_frame(path: str | Path) -> Any:
     except Exception as error:  # parsers raise what they like
         raise ValueError(f"{path}: damaged, or not {ending} ({error})") from error
     numbered = isinstance(frame.index, pandas.RangeIndex)
-    return frame if numbered else frame.reset_index()
+    frame = frame if numbered else frame.reset_index()
+    frame.attrs = {"notes": notes}
+    return frame
+
+
+def _read(pandas, path, reader):
+    """The frame in a file, and what is not looked at there."""
+    if reader != "read_excel":
+        return getattr(pandas, reader)(path), ()
+    with pandas.ExcelFile(path) as book:
+        first, *others = book.sheet_names
+        said = f"sheet {shown([first])} is read, not looked at: {shown(others)}"
+        frame = pandas.read_excel(book, sheet_name=first)
+    return frame, (said,) if others else ()
