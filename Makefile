@@ -64,6 +64,7 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_tables
 	$(PY) -m tools.results_your_data
 	$(PY) -m tools.results_ten_points
+	$(PY) -m tools.results_photographs
 	$(PY) -m tools.results_privacy
 	$(PY) -m tools.results_privacy_release
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddref import datasets, distill, krr, measure, nearest
+from ddref import datasets, distill, krr, maps, measure, nearest
 from tools import results_tables as tables
 
 FILES = sorted((tables.ROOT / "results").glob("*.json"))
@@ -318,3 +318,41 @@ def test_the_solver_reached_its_figures():
         assert pictures[m]["relative_error"] <= 1e-10 and pictures[m]["moved"] <= moved
     for one in stored["paths"]["sets"]:
         assert one["steps"][0] == one["steps"][1] and one["difference"] < 1e-10
+
+
+# -- photographs
+
+
+PHOTOGRAPHS = tables.ROOT / "results" / "photographs"
+SETS = sorted(path.stem for path in PHOTOGRAPHS.glob("*.npz") if path.stem.rpartition("-")[2].isdigit())
+
+
+def photograph_map(name):
+    """The patch features and the model W of a stored file."""
+    with np.load(PHOTOGRAPHS / f"{name}-map.npz") as kept:
+        weights = (torch.from_numpy(kept[key]) for key in ("A", "b", "mean", "scale"))
+        return maps.Patches(*weights, **json.loads(str(kept["numbers"]))), kept["W"]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_stored_photographs_train_the_stored_model(name):
+    """From the images and labels as stored, by least squares; float32 misses W by its last bits, 16 bits by theirs."""
+    part, _, m = name.rpartition("-")
+    phi, W = photograph_map(part)
+    with np.load(PHOTOGRAPHS / f"{name}.npz") as kept, torch.no_grad():
+        bits16 = kept["X_S"].dtype == np.uint16
+        X_S = kept["X_S"].astype(float) * (kept["step"] if bits16 else 1) + (kept["low"] if bits16 else 0)
+        W_S = np.linalg.lstsq(phi(torch.from_numpy(X_S)).numpy(), kept["Y_S"], rcond=None)[0]
+        Phi_0 = phi(torch.from_numpy(kept["X_0"] / 255)).numpy()
+    stored = json.loads((PHOTOGRAPHS.parent / "photographs.json").read_text(encoding="utf-8"))[part]
+    row = next(row for row in stored["sets"] if row["m"] == int(m))
+    kind = "16 bits" if bits16 else "float32"
+    assert len(X_S) == int(m) and stored["rank"] == np.linalg.matrix_rank(W, rtol=1e-10) == 9
+    assert measure.relative_error(W_S, W) < 2 * row[kind]["relative_error"] < 1e-3
+    assert measure.relative_error(Phi_0.T @ np.linalg.lstsq(Phi_0.T, W, rcond=None)[0], W) > 0.5  # where they started
+    assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
+
+
+def test_the_photographs_are_small_files():
+    sizes = {path.name: path.stat().st_size for path in PHOTOGRAPHS.glob("*.npz")}
+    assert SETS and max(sizes.values()) < 1e6 and sum(sizes.values()) < 3e6

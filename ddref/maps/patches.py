@@ -26,7 +26,7 @@ from .conv import image_shape
 from .devices import as_numpy
 from .networks import drawn_by, generator
 
-NOISE = 10 / 255**2  # of pixels from 0 to 1
+NOISE = 3e-3  # of pixels from 0 to 1: a deviation of 14 grey levels
 AT_ONCE = 2**19  # answers t of a batch: they stay in the cache
 PATCHES = 20_000  # for the covariance
 FALL_OFF = 0.01  # cycles a pixel below which the power of photographs is taken as flat
@@ -60,8 +60,10 @@ class Patches(Map):
     eps : float
         Over which answers the corner of the rectifier is rounded; above 0.
     noise : float
-        Added to the variance of a patch: flatter patches are not blown up. Default 10
-        grey levels squared, of pixels from 0 to 1.
+        Added to the variance of a patch: flatter patches are not blown up. The default
+        is for pixels from 0 to 1, a deviation of 14 grey levels; with a twentieth of it
+        CIFAR-10 is told apart no better, and sets of Fashion-MNIST take three times as
+        many steps: its flat parts become wild.
 
     Raises
     ------

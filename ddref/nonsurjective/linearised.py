@@ -177,13 +177,8 @@ class ProductsAt:
         few = spread(self.X).split(1)  # one at a time, for the memory
         return mean_gram(self.linearise(x).jacobians()[0] for x in few)
 
-    @property
-    def can_be_written_out(self) -> bool:
-        """Whether the Jacobians of all points are small enough to be kept."""
-        return self.X.numel() * self.p <= STORED
-
     def _written_out(self) -> JacobianAt:
-        if not self.can_be_written_out:
+        if self.X.numel() * self.p > STORED:
             raise ValueError(
                 f"the Jacobians have more than {STORED} entries; use method='products'"
             )

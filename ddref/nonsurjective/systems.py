@@ -261,7 +261,7 @@ SYSTEMS: dict[str, type[System]] = {
 
 class Systems:
     """The system of each step in turn: on the side asked for, or the smaller one, and
-    by products where that has more than `DENSE` rows.
+    by products where that has more than `DENSE` rows or the map gives only products.
     """
 
     def __init__(self, method: str | None) -> None:
@@ -275,8 +275,8 @@ class Systems:
         method = self.method
         if method is None:
             method = min(sizes, key=lambda side: sizes[side])
-            large = isinstance(at, ProductsAt) and not at.can_be_written_out
-            method = "products" if large or sizes[method] > DENSE else method
+            if isinstance(at, ProductsAt) or sizes[method] > DENSE:
+                method = "products"
         if method == "products" and (isinstance(at, ProductsAt) or p > DENSE):
             if self.typical is None:
                 self.typical = typical_of(at)
