@@ -1093,18 +1093,20 @@ def test_one_process_alone_reduces_to_its_own_sums(rng, monkeypatch):
     s = Statistics(5, 2).update(Phi, Y)
     assert agree(s.all_reduce("mine"), Phi, Y)
     (sizes, options), (flat, _) = seen[-2:]
-    assert sizes.tolist() == [5, -5, 2, -2, 0, 0] and options == {"op": dist.ReduceOp.MAX, "group": "mine"}
+    assert sizes.tolist() == [5, -5, 2, -2, 0, 0, 0, 0, 0, 0] and options == {"op": dist.ReduceOp.MAX, "group": "mine"}
     assert flat.tolist() == [*s.G.ravel(), *s.B.ravel(), 60, s.yy, s._touched, s._touched_yy]
-    monkeypatch.setattr(dist, "all_reduce", lambda A, **options: A.mul_(2) if len(A) > 6 else A)
+    monkeypatch.setattr(dist, "all_reduce", lambda A, **options: A.mul_(2) if len(A) > 10 else A)
     assert agree(s.all_reduce(), np.r_[Phi, Phi], np.r_[Y, Y])
 
 
 @pytest.mark.parametrize(
     "place, words",
     [
-        (1, "p from 4 to 5, k from 2 to 2$"),
-        (3, "p from 5 to 5, k from 1 to 2$"),
-        (4, "p from 5 to 5, k from 2 to 2, products in float32 and in float64$"),
+        (1, "differ: p from 4 to 5$"),
+        (3, "differ: k from 1 to 2$"),
+        (4, "differ: clip from 0 to 1$"),  # rows that one process clips
+        (6, "differ: bound from 0 to 1$"),
+        (8, "differ: products in float32 and in float64$"),
     ],
 )
 def test_processes_that_differ_are_told_in_what(place, words, monkeypatch, rng):

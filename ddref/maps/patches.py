@@ -82,8 +82,8 @@ class Patches(Map):
     >>> phi = Patches(A, input_shape=(1, 2, 2), size=2, cells=1, alpha=0.0, eps=1e-9)
     >>> X = torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 7.0, 0.0, 7.0]]).double()
     >>> phi(X).round(decimals=2)
-    tensor([[4., 0.],
-            [0., 4.]], dtype=torch.float64)
+    tensor([[3.9800, 0.0000],
+            [0.0000, 4.0000]], dtype=torch.float64)
     """
 
     kind = "Patches"

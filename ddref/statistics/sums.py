@@ -635,18 +635,20 @@ class Statistics:
         import torch
         import torch.distributed as dist
 
-        names = ("p", "k", "eps of the products", "clip", "bound")
+        single = float(self.products == "float32")
         bounds = [float(getattr(self, name, 0)) for name in ("clip", "bound")]
-        mine = [self.p, self.k, self._eps, *bounds]
+        mine = [self.p, self.k, *bounds, single]
         most = [x for number in mine for x in (number, -number)]
         most = torch.tensor(most, dtype=torch.float64, device=where)
         dist.all_reduce(most, op=dist.ReduceOp.MAX, group=group)
-        ends = zip(names, most.tolist()[::2], most.tolist()[1::2], strict=True)
+        high, low = most[::2].tolist(), (-most[1::2]).tolist()
         apart = [
-            f"{name} from {-low:.6g} to {high:.6g}"
-            for name, high, low in ends
-            if high + low
+            f"{name} from {low[i]:.6g} to {high[i]:.6g}"
+            for i, name in enumerate(("p", "k", "clip", "bound"))
+            if low[i] != high[i]
         ]
+        if low[-1] != high[-1]:
+            apart.append("products in float32 and in float64")
         if apart:
             raise ValueError(f"the processes differ: {', '.join(apart)}")
 
