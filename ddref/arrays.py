@@ -149,6 +149,13 @@ def check_lam(lam: float, name: str = "lam") -> float:
     return value
 
 
+def check_positive(value: float, name: str) -> float:
+    """`value` as a float, refused when it is 0, negative, NaN or infinite."""
+    if check_lam(value, name) == 0:
+        raise ValueError(f"{name} = 0 must be positive")
+    return float(value)
+
+
 def check_count(value: int, name: str, least: int = 1) -> int:
     """`value` as an int, refused when it is no integer or below `least`."""
     try:

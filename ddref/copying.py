@@ -187,7 +187,7 @@ def public() -> list[str]:
     names, pending = [], [PACKAGE.name]
     while pending:
         file = pending.pop(0)
-        if file.split(".")[1:2] not in (["command"], ["copying"]):
+        if file.split(".")[1:2] not in (["command"], ["copying"], ["lazy"]):
             pending += files_in(file)
             for name, node in read(file).here.items():
                 defined = isinstance(node, ast.FunctionDef | ast.ClassDef)

@@ -59,6 +59,20 @@ def save(name, figures):
     print(f"wrote {path.relative_to(ROOT)}")
 
 
+def save_parts(name, parts, **about):
+    """Measure the parts of a file that the command line names, or all: each replaces its part and leaves the rest.
+    `about` goes into each."""
+    chosen = sys.argv[1:] or list(parts)
+    if not set(chosen) <= set(parts):
+        raise SystemExit(f"parts: {' '.join(parts)}")
+    path = ROOT / "results" / f"{name}.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for part in chosen:
+        found[part] = {**about, **parts[part](lambda *words, part=part: print(part, *words, flush=True))}
+        found.pop("machine", None)
+        save(name, found)
+
+
 def linear(name, root):
     """Identity features, lam = 1e3: the ten points of Theorem 4.1 for every size, lam_S and branch."""
     data = datasets.load(name, root)

@@ -8,10 +8,8 @@ on the clock depend on what else the machine does, seconds of computing less so;
 """
 
 import functools
-import json
 import math
 import statistics
-import sys
 import time
 
 import numpy as np
@@ -19,7 +17,7 @@ import torch
 
 from ddref import datasets, krr, labels_only, maps, measure, recipe
 from ddref.nonsurjective import OneLayer, generic_count, solve, solve_many
-from tools.results import ROOT, save
+from tools.results import save_parts
 
 SHAPES = [(4, 12, 2), (5, 20, 3), (3, 10, 1), (6, 24, 2), (8, 30, 4)]  # d, p, r
 INSTANCES, STARTS = 8, 3
@@ -197,18 +195,6 @@ def paths(say):
 PARTS = {"transition": transition, "digits": all_digits, "accuracy": accuracy, "realistic": realistic, "paths": paths}
 
 
-def main():
-    names = sys.argv[1:] or list(PARTS)
-    if not set(names) <= set(PARTS):
-        raise SystemExit(f"parts: {' '.join(PARTS)}")
-    path = ROOT / "results" / "nonsurjective.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name in names:
-        part = PARTS[name](lambda *words, name=name: print(name, *words, flush=True))
-        found[name] = {"threads": torch.get_num_threads(), "torch": torch.__version__, **part}
-        found.pop("machine", None)
-        save("nonsurjective", found)
-
 
 if __name__ == "__main__":
-    main()
+    save_parts("nonsurjective", PARTS, threads=torch.get_num_threads(), torch=torch.__version__)

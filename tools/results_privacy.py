@@ -6,8 +6,6 @@ Random models and the digits of scikit-learn: no data folder is needed. Names re
 replaces its part of the file and leaves the rest.
 """
 
-import json
-import sys
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ import torch
 from ddref import datasets, krr, measure, privacy
 from ddref.maps.fourier import gaussian_features
 from ddref.nonsurjective import OneLayer
-from tools.results import ROOT, save
+from tools.results import save_parts
 
 EPS = 2.0**-52
 LAM = 0.1
@@ -206,17 +204,6 @@ def members(say):
 PARTS = {"noise": noise, "rebuilt": rebuilt, "phases": phases, "digits": digits, "members": members}
 
 
-def main():
-    names = sys.argv[1:] or list(PARTS)
-    if not set(names) <= set(PARTS):
-        raise SystemExit(f"parts: {' '.join(PARTS)}")
-    path = ROOT / "results" / "privacy_attacks.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name in names:
-        found[name] = PARTS[name](lambda *words, name=name: print(name, *words, flush=True))
-        found.pop("machine", None)
-        save("privacy_attacks", found)
-
 
 if __name__ == "__main__":
-    main()
+    save_parts("privacy_attacks", PARTS)

@@ -19,7 +19,12 @@ from .samples import Dataset, as_dataset
 TESTS = ("test", "val", "valid", "validation")  # folders beside train/, the first found
 # What desktops and disks on the network leave.
 PASSED_OVER = (
-    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"),
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "__macosx",
+    "@eadir",
 )
 NAME_LIMIT = 1 << 16  # bytes of a name in a tar file
 

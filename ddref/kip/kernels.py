@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ..arrays import check_count, check_lam, check_products
+from ..arrays import check_count, check_positive, check_products
 
 
 def linear(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
@@ -71,9 +71,7 @@ def gaussian(A: torch.Tensor, B: torch.Tensor, *, bandwidth: float) -> torch.Ten
     tensor([[-0.5000]])
     """
     _check_pair(A, B)
-    bandwidth = check_lam(bandwidth, "bandwidth")
-    if bandwidth == 0:
-        raise ValueError("bandwidth = 0 must be positive")
+    bandwidth = check_positive(bandwidth, "bandwidth")
     centre = B.detach().mean(0)  # far from the origin the squares would lose digits
     A, B = A - centre, B - centre
     squared = A.square().sum(1)[:, None] + B.square().sum(1) - 2 * A @ B.mT

@@ -8,8 +8,7 @@ PyTorch alike; convolutions and `from_torch` need PyTorch and load it when first
 So do `Patches`, convolutional features for photographs, which have no inverse.
 """
 
-from importlib import import_module
-
+from ..lazy import lazily
 from .activations import Activation, Asinh, LeakyReLU, ReLU, Sigmoid, Tanh
 from .base import Chain, Identity, Map
 from .coupling import AffineCoupling
@@ -56,16 +55,6 @@ __all__ = [
 ]
 __all__ += [*_WITH_TORCH]
 
-
-def __getattr__(name: str) -> object:
-    if name in _WITH_TORCH:
-        try:
-            return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"maps.{name} needs PyTorch: install torch, or ddref with its extra "
-                "'torch'"
-            ) from error
-    if name in ("conv", "patches", "sequential", "written"):
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__, _WITH_TORCH, ("conv", "patches", "sequential", "written")
+)

@@ -21,6 +21,7 @@ from ..arrays import (
     check_arrays,
     check_count,
     check_lam,
+    check_positive,
     check_shapes,
     eps_of,
     number,
@@ -56,9 +57,7 @@ class Cosine(Activation):
     kind, numbers, attained, margin = "Cosine", ("half_width",), True, MARGIN
 
     def __init__(self, half_width: float = 1.0):
-        self.half_width = check_lam(half_width, "half_width")
-        if self.half_width == 0:
-            raise ValueError("half_width = 0 must be positive")
+        self.half_width = check_positive(half_width, "half_width")
         self.bounds = -self.half_width, self.half_width
 
     def forward(self, X: Array) -> Array:
@@ -342,8 +341,6 @@ def orthogonal_features(
 
 def _random_fourier(A, bandwidth, rng, like):
     """Frequencies for bandwidth 1, scaled; phases drawn."""
-    bandwidth = check_lam(bandwidth, "bandwidth")
-    if bandwidth == 0:
-        raise ValueError("bandwidth = 0 must be positive")
+    bandwidth = check_positive(bandwidth, "bandwidth")
     b = rng.uniform(0, 2 * math.pi, size=A.shape[1])
     return RandomFourier(as_like(A / bandwidth, like), as_like(b, like))

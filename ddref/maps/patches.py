@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..arrays import Array, check_arrays, check_count, check_lam
+from ..arrays import Array, check_arrays, check_count, check_lam, check_positive
 from .base import Map, own_copy
 from .conv import image_shape
 from .devices import as_numpy
@@ -109,8 +109,8 @@ class Patches(Map):
         self.size = check_count(size, "size")
         self.stride = check_count(stride, "stride")
         self.cells = check_count(cells, "cells")
-        self.alpha, self.eps = check_lam(alpha, "alpha"), positive(eps, "eps")
-        self.noise = positive(noise, "noise")
+        self.alpha, self.eps = check_lam(alpha, "alpha"), check_positive(eps, "eps")
+        self.noise = check_positive(noise, "noise")
         self.positions = patch_positions(
             self.input_shape, self.size, self.stride, cells
         )
@@ -376,7 +376,7 @@ def whitened_filters(
         vectors = rng.normal(size=(filters, len(covariance)))
     else:
         patches, mean, covariance = sampled_patches(X, shape, size, filters, noise, rng)
-    root = inverse_root(covariance, positive(zca, "zca"))
+    root = inverse_root(covariance, check_positive(zca, "zca"))
     if mean is not None:
         vectors = (patches - mean) @ root
     A = root @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
@@ -411,7 +411,7 @@ def sampled_patches(
     all.
     """
     check_arrays(X=X)
-    noise = positive(noise, "noise")
+    noise = check_positive(noise, "noise")
     images = np.asarray(as_numpy(X), dtype=np.float64)
     if images.shape[1] != math.prod(shape):
         raise ValueError(
@@ -481,10 +481,3 @@ def own_row(b: Array | None, name: str, A: Array, width: int) -> Array | None:
         raise ValueError(f"{name} must be a tensor of shape ({width},), got {found}")
     check_arrays(**{"A": A, name: b.detach()[None, :]})
     return own_copy(b)
-
-
-def positive(value: float, name: str) -> float:
-    """A number above 0."""
-    if check_lam(value, name) == 0:
-        raise ValueError(f"{name} = 0 must be positive")
-    return float(value)

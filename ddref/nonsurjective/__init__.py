@@ -17,8 +17,7 @@ Files are loaded on first use: `generic_count` and `smooth_count` need no
 PyTorch.
 """
 
-from importlib import import_module
-from typing import Any
+from ..lazy import lazily
 
 _FILE_OF = {
     "generic_count": "count",
@@ -44,19 +43,7 @@ __all__ = [
     "solve_twice",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _FILE_OF:
-        try:
-            return getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"nonsurjective.{name} needs PyTorch: install torch, or ddref with its "
-                "extra 'torch'"
-            ) from error
-    if name in _FILES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _FILE_OF, _FILES)
 
 
 def __dir__() -> list[str]:

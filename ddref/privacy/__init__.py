@@ -12,8 +12,7 @@ delta)-private. `noise_scale`, `gaussian_delta` and `gaussian_epsilon` do the ac
 Files are loaded on first use: only `reconstruct` needs PyTorch.
 """
 
-from importlib import import_module
-from typing import Any
+from ..lazy import lazily
 
 _FILE_OF = {
     "Audit": "auditing",
@@ -49,19 +48,7 @@ __all__ = [
     "release",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _FILE_OF:
-        try:
-            return getattr(import_module(f"{__name__}.{_FILE_OF[name]}"), name)
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f"privacy.{name} needs PyTorch: install torch, or ddref with its extra "
-                "'torch'"
-            ) from error
-    if name in _FILES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _FILE_OF, _FILES)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ training on (f, y) divides its residual by 1 + h:
 from ..arrays import (
     Array,
     check_arrays,
-    check_lam,
+    check_positive,
     check_shapes,
     check_symmetric,
 )
@@ -115,15 +115,8 @@ def membership(
     xp = check_arrays(Phi=Phi, Y=Y, W=W, G=G)
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"), W=(W, "pk"), G=(G, "pp"))
     check_symmetric(G, "G")
-    lam, variance = _positive(lam, "lam"), _positive(variance, "variance")
+    lam = check_positive(lam, "lam")
+    variance = check_positive(variance, "variance")
     h = xp.sum(Phi * solve_definite(G, Phi.mT, lam).mT, axis=1)
     squares = xp.sum((Y - Phi @ W) ** 2, axis=1)
     return Y.shape[1] * xp.log1p(h) - h * (2 + h) * squares / (2 * variance)
-
-
-def _positive(value: float, name: str) -> float:
-    """`value` as a float above 0."""
-    value = check_lam(value, name)
-    if value == 0:
-        raise ValueError(f"{name} = 0: the score needs a positive number")
-    return value

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
-from ..arrays import Array, check_arrays, check_lam, eps_of
+from ..arrays import Array, check_arrays, check_lam, check_positive, eps_of
 from ..spectrum import solve
 from ..statistics.sums import Statistics
 from .accounting import noise_scale
@@ -45,7 +45,7 @@ def clip_rows(A: Array, clip: float = 1.0) -> Array:
     array([[0.6, 0.8],
            [0.3, 0.4]])
     """
-    clip = _positive(clip, "clip")
+    clip = check_positive(clip, "clip")
     xp = check_arrays(A=A)
     largest = xp.max(xp.abs(A), axis=1, keepdims=True)
     scaled = A / xp.where(largest > 0, largest, 1.0)  # no square over- or underflows
@@ -100,8 +100,8 @@ class ClippedStatistics(Statistics):
                 "clipped statistics are summed in float64: rounding of float32 "
                 "products grows with the samples, and the noise would not cover it"
             )
-        self._clip = _positive(clip, "clip")
-        self._bound = _positive(bound, "bound")
+        self._clip = check_positive(clip, "clip")
+        self._bound = check_positive(bound, "bound")
         super().__init__(p, k, like=like, **options)
 
     @property
@@ -278,10 +278,3 @@ def nonnegative(G: Array) -> Array:
 
 def _on_cpu(A: Array) -> np.ndarray:
     return A.detach().cpu().numpy() if is_torch_array(A) else np.asarray(A)
-
-
-def _positive(value: float, name: str) -> float:
-    value = check_lam(value, name)
-    if value == 0:
-        raise ValueError(f"{name} = 0 leaves nothing of the rows; it must be above 0")
-    return value
