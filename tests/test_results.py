@@ -353,6 +353,42 @@ def test_the_stored_photographs_train_the_stored_model(name):
     assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
 
 
+def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
+    """Those that are not stored, too; with the figures that chapter 16 tells in words."""
+    parts = json.loads((PHOTOGRAPHS.parent / "photographs.json").read_text(encoding="utf-8"))
+    found = {(name, row["m"]): row for name in parts if name != "machine" for row in parts[name]["sets"]}
+    assert {("cifar-100", m) for m in (12, 20, 60)} | {("fashion-200", 73), ("cifar-400-few", 48)} <= found.keys()
+    for row in found.values():
+        assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
+    assert round(100 * found["fashion-200", 73]["accuracy"], 1) == 87.6
+    assert round(100 * found["cifar-400-few", 48]["accuracy"], 1) == 66.2
+    cifar = parts["cifar-100"]
+    assert round(100 * (cifar["accuracy"] - cifar["accuracy_with_filters_of_a_seed"])) == 3
+    assert parts["fashion-50"]["accuracy_with_filters_of_a_seed"] >= parts["fashion-50"]["accuracy"]
+
+
 def test_the_photographs_are_small_files():
     sizes = {path.name: path.stat().st_size for path in PHOTOGRAPHS.glob("*.npz")}
     assert SETS and max(sizes.values()) < 1e6 and sum(sizes.values()) < 3e6
+
+
+# -- private releases
+
+
+def test_private_releases_reached_the_figures_that_the_book_tells():
+    stored = json.loads((tables.ROOT / "results" / "privacy_release.json").read_text(encoding="utf-8"))
+    part = stored["mnist"]["fourier"]["784"]
+    means = {row["epsilon"]: 100 * statistics.fmean(row["accuracy"]) for row in part["private"]}
+    assert [round(means[epsilon], 1) for epsilon in (0.1, 1.0, 10.0)] == [84.6, 92.0, 94.2]
+    assert all(len(row["accuracy"]) == 5 for row in part["private"]) and round(100 * part["without"], 1) == 94.9
+    flattered = {row["epsilon"]: statistics.fmean(row["accuracy"]) for row in part["output_perturbation"]}
+    assert round(100 * flattered[1.0], 1) == 84.8
+    for name in ("mnist", "fashion-mnist"):
+        points = stored[name]["fourier"]["784"]["ten_points"]
+        assert all(one["points"] == 10 and one["error"] < 1e-10 for one in points)
+    factors = part["factors"]
+    assert all(100 * (factors["1.0"] - factors[each]) < 0.9 for each in ("0.5", "2.0"))
+    assert round(100 * statistics.fmean(stored["mnist"]["bandwidths"]["12"]), 1) == 90.9
+    best = {name: max(rates, key=lambda width: statistics.fmean(rates[width])) for name in ("mnist", "fashion-mnist")
+            for rates in [stored[name]["bandwidths"]]}  # fmt: skip
+    assert best == {"mnist": "18", "fashion-mnist": "12"}

@@ -185,6 +185,12 @@ def one_set(name, phi, W, G, X_0, y_0, judge, limit, say):
     return row
 
 
+def of_a_seed(shape, filters, X, Y, lam, X_test, y_test):
+    """Test accuracy of the same model with filters that no image gave."""
+    phi, W, _ = trained(patch_features(shape, filters, seed=0), X, Y, lam)
+    return Judge(phi, W, X_test, y_test).accuracy(W)
+
+
 def part(name, root, write, say):
     """A model, and sets of it; `write` is given the figures after each."""
     source, n, filters, lam, sizes, limit = PARTS[name]
@@ -193,8 +199,8 @@ def part(name, root, write, say):
     X, y, X_test = rows(data.X_train[chosen]), data.y_train[chosen], rows(data.X_test)
     k, (h, w) = len(data.class_names), data.X_train.shape[1:3]
     start = time.perf_counter()
-    phi = patch_features((X.shape[1] // (h * w), h, w), filters, seed=0, X=X)
-    phi, W, G = trained(phi, X, torch.from_numpy(datasets.one_hot(y)) - 1 / k, lam)
+    shape, Y = (X.shape[1] // (h * w), h, w), torch.from_numpy(datasets.one_hot(y)) - 1 / k
+    phi, W, G = trained(patch_features(shape, filters, seed=0, X=X), X, Y, lam)
     seconds = time.perf_counter() - start
     judge = Judge(phi, W, X_test, data.y_test)
     d, p, r = phi.input_dim, phi.output_dim, int(torch.linalg.matrix_rank(W, rtol=1e-10))
@@ -202,6 +208,7 @@ def part(name, root, write, say):
              "lam": lam, "seconds_of_the_model": seconds, "accuracy": judge.accuracy(W), "sets": []}  # fmt: skip
     say(found)
     if name in SHOWN_SETS:
+        found["accuracy_with_filters_of_a_seed"] = of_a_seed(shape, filters, X, Y, lam, X_test, data.y_test)
         numbers, arrays, _ = phi.written()
         keep(f"{name}-map", **{key: A.numpy() for key, A in arrays.items()}, W=W.numpy(), numbers=json.dumps(numbers))
         few = in_turn(data.y_test, SHOWN)

@@ -221,14 +221,14 @@ class Distiller(BaseEstimator):
     dense copy.
 
     With `epsilon` model, set and attributes are (epsilon, delta)-private, for data sets
-    that differ by one sample. Public, and so not to be chosen by a look
-    at the samples, are the parameters, the weights of a feature map, which treats each
-    row on its own, the number of columns, the classes, and whatever was done to X
-    before: a StandardScaler in a Pipeline is not private. What looks at the samples is
-    refused. Each fit spends epsilon again (`privacy.gaussian_epsilon` adds up). The
-    noise is NumPy's, seeded by the operating system, never by `random_state`; for
-    another sampler see `privacy.release`, with `from_model`. Errors, warnings, and
-    scores on the samples are your own look at them: they are not private.
+    that differ by one sample. Public, and so not to be chosen by a look at the samples,
+    are the parameters, the weights of a feature map, which treats each row on its own,
+    the number of columns, the classes, and whatever was done to X before: a
+    StandardScaler in a Pipeline is not private. What looks at the samples is refused.
+    Each fit spends epsilon again (`privacy.gaussian_epsilon` adds up). The noise is
+    NumPy's, seeded by the operating system, never by `random_state`; for another
+    sampler see `privacy.release`, with `from_model`. Errors, warnings, and scores on
+    the samples are your own look at them: they are not private.
 
     Examples
     --------
