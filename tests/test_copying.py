@@ -140,6 +140,7 @@ def test_every_public_function_runs_alone(ran, stage):
     assert failed[stage] == [], said[-6000:]
 
 
+@pytest.mark.slow
 def test_the_algebra_needs_numpy_alone():
     refused, plain = copies(numpy=True)[1], copies()[0]
     assert {"krr.fit", "distill.labels", "nearest.nearest"} <= runs_alone("NumPy alone").keys()

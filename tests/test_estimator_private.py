@@ -98,6 +98,7 @@ def test_the_model_of_targets_is_that_of_a_release_by_hand(flat, same_noise):
     assert model.predict(X).shape == ((60,) if flat else (60, 2))
 
 
+@pytest.mark.slow
 def test_a_network_of_pytorch_and_points_of_ones_own_are_taken(same_noise):
     X, y = samples()
     torch.manual_seed(0)
