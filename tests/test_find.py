@@ -12,9 +12,6 @@ PAGES = markdown()
 FIND = PAGES["find.md"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WITHOUT_A_WISH = {"ddref.arrays", "ddref.npz", "ddref.book"}  # the ground, and what pages are made with
-    "ddref.arrays",
-    "ddref.npz",
-}  # the ground, which nobody asks for by name
 
 
 def table(text):
