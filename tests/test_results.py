@@ -392,3 +392,22 @@ def test_private_releases_reached_the_figures_that_the_book_tells():
     best = {name: max(rates, key=lambda width: statistics.fmean(rates[width])) for name in ("mnist", "fashion-mnist")
             for rates in [stored[name]["bandwidths"]]}  # fmt: skip
     assert best == {"mnist": "18", "fashion-mnist": "12"}
+
+
+def test_the_notation_says_which_figure_of_mnist_is_which():
+    folder = tables.ROOT / "results"
+    names = ("linear", "kip", "tables", "your_data")
+    linear, kip, ours, own = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names)
+    closed, folder = kip["mnist"]["linear"]["closed_form"], own["own_images"]["folder"]
+    measured = [
+        (linear["mnist"]["accuracy"], linear["mnist"]["lam"]),
+        (closed["accuracy"]["10"], closed["lam"]),
+        (ours["mnist"]["linear"]["accuracy"], ours["mnist"]["linear"]["lam"]),
+        (folder["accuracy"], folder["lam"]),
+    ]
+    text = (tables.ROOT / "chapters" / "notation.md").read_text(encoding="utf-8")
+    written = re.findall(r"^\| ([\d.]+) % \| ([\d,]+),", text, re.MULTILINE)
+    assert len(written) == len(measured)
+    for (score, lam), (accuracy, true_lam) in zip(written, measured, strict=True):
+        assert abs(float(score) - 100 * accuracy) <= 0.051 and int(lam.replace(",", "")) == round(true_lam)
+    assert "81.2 % at" in text and round(100 * linear["fashion-mnist"]["accuracy"], 2) == 81.15
