@@ -18,6 +18,7 @@ __all__ = [
     *_ESTIMATORS,
     "load",
     "arrays",
+    "book",
     "datasets",
     "deep_linear",
     "distill",

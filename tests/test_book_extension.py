@@ -1,9 +1,12 @@
 """The directive `listing` shows functions whole, as they stand in the file (tools/book_extension.py)."""
 
+import collections
+import re
 import sys
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from ddref import copying
 from tools import notebooks
@@ -142,6 +145,38 @@ def test_signatures_are_those_of_the_files(package):
     assert book_extension.signature_of("ddref.maps.Linear") == ("(A: 'Array', *, rtol: float=1.0)", None)
     assert book_extension.signature_of("ddref.maps.Linear.grow") == ("(by: int)", "Linear")
     assert book_extension.signature_of("ddref.plain.no") is None
+
+
+TOC = {
+    "root": "chapters/index",
+    "parts": [
+        {"chapters": [{"file": "chapters/notation"}]},
+        {"caption": "I A & B", "numbered": 2, "chapters": [{"file": "chapters/01_a"}]},
+        {"caption": "II C", "numbered": 2, "chapters": [{"file": "chapters/02_b"}, {"file": "chapters/04_d"}]},
+    ],
+}
+TITLES = {"chapters/01_a": "One", "chapters/02_b": 'The "two"', "chapters/04_d": "Three"}
+
+
+def test_the_map_has_every_chapter_once_in_its_part_and_says_where_one_is():
+    text = book_extension.map_of(TOC, "chapters/02_b", TITLES)
+    assert re.findall('href="(.*?)" title="(.*?)"( aria-current="page")?', text) == [
+        ("01_a.html", "1 One", ""),
+        ("02_b.html", "2 The &quot;two&quot;", ' aria-current="page"'),
+        ("04_d.html", "3 Three", ""),
+    ]
+    assert re.findall('class="part">(.*?)<', text) == ["I A &amp; B", "II C"]
+
+
+def test_pages_that_are_no_chapters_have_no_map():
+    assert book_extension.map_of(TOC, "chapters/index", TITLES) == ""
+    assert book_extension.map_of(TOC, "chapters/notation", TITLES) == ""
+
+
+def test_the_map_of_the_book_is_small():
+    toc = yaml.safe_load((notebooks.ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    titles = collections.defaultdict(lambda: "A title of some thirty letters")
+    assert 500 < len(book_extension.map_of(toc, "chapters/01_ridge", titles)) < 3000
 
 
 def test_the_script_of_icons_is_left_out_of_pages_and_folder(tmp_path):

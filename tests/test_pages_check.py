@@ -24,6 +24,9 @@ FORMULA = """<script src="mathjax/tex-chtml-full.js"></script>
 <p>Inline, <span class="math">\\(x^2\\)</span>, and displayed:</p><div class="math">\\[ %s \\]</div>"""
 LONG = "+".join(["a_{1234}"] * 40)
 
+MAP = '<nav class="book-map"><a href="#top" {}>1</a></nav>'
+DRAWN = f'<article>{MAP.format("aria-current")}<svg width="200" height="100"></svg></article>'
+
 FAULTS = {
     "latex-error": ({"body": FORMULA % r"\frac{1}{2} \right)"}, "formula with an error"),
     "unbalanced": ({"body": FORMULA % r"\frac{1}{"}, "formula not typeset"),
@@ -68,6 +71,15 @@ FAULTS = {
         {"body": "<article><h1>1. On rank</h1></article>"},
         'paper: the title on paper is "Title / 1. On rank" in the place of "1. On rank"',
     ),
+    "late-picture": (
+        {"body": f"<article>{MAP.format('aria-current')}<svg width=20></svg>{'<p>x</p>' * 30}<svg></svg></article>"},
+        "px, below the first screen (700 px)",
+    ),
+    "no-picture": (
+        {"body": f"<article>{MAP.format('aria-current')}<details><svg></svg></details></article>"},
+        "a chapter without a picture",
+    ),
+    "lost": ({"body": f"<article>{MAP.format('')}<svg></svg></article>"}, "0 current nodes in the map"),
     "console": ({"body": "<script>console.error('oh no')</script>"}, "console: oh no"),
     "exception": ({"body": "<script>undefined.x</script>"}, "script error"),
     "network": ({"body": '<script src="https://example.org/x.js"></script>'}, "asks for https://example.org/x.js"),
@@ -87,7 +99,7 @@ def report(tmp_path_factory):
     root = tmp_path_factory.mktemp("html")
     mathjax = pages_check.Path(__file__).resolve().parent.parent / "_vendor" / "mathjax"
     shutil.copytree(mathjax, root / "mathjax")
-    pages = {"good": {"body": FORMULA % LONG}, **{name: changes for name, (changes, _) in FAULTS.items()}}
+    pages = {"good": {"body": DRAWN + FORMULA % LONG}, **{name: changes for name, (changes, _) in FAULTS.items()}}
     (root / "card.png").touch()
     for name, changes in pages.items():
         text = PAGE.format(**{"title": "Page", "body": "", "name": name, **changes})

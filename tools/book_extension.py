@@ -1,4 +1,4 @@
-"""The directive `listing` and small repairs of the built pages; `_config.yml` loads this as an extension.
+"""The directive `listing`, the map above each title and small repairs; `_config.yml` loads this as an extension.
 
     :::{listing} ddref.krr.path ddref.krr.gram
     :::
@@ -14,6 +14,7 @@ import re
 import textwrap
 from pathlib import Path
 
+import yaml
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.util import logging
@@ -174,6 +175,40 @@ def write_copies(app, error):
             (folder / f"{name}.py").write_text(text, encoding="utf-8", newline="\n")
 
 
+# -- the map of the chapters
+
+
+def with_map(app, pagename, templatename, context, doctree):
+    """Above the title of a chapter: where in the book it is."""
+    if doctree is None or app.builder.format != "html":
+        return
+    toc = yaml.safe_load(Path(app.srcdir, "_toc.yml").read_text(encoding="utf-8"))
+    titles = {page: title.astext() for page, title in app.env.titles.items()}
+    context["body"] = map_of(toc, pagename, titles) + context["body"]
+
+
+def map_of(toc, current, titles):
+    """All numbered chapters in their parts, each a link, with `current` marked; nothing above other pages."""
+    parts = [part for part in toc["parts"] if part.get("numbered")]
+    chapters = [entry["file"] for part in parts for entry in part["chapters"]]
+    if current not in chapters:
+        return ""
+    rows = []
+    for part in parts:
+        links = "".join(
+            f"<li>{link_to(chapters.index(entry['file']) + 1, entry['file'], current, titles)}</li>"
+            for entry in part["chapters"]
+        )
+        rows.append(f'<li><span class="part">{html.escape(part["caption"])}</span><ol>{links}</ol></li>')
+    return f'<nav class="book-map" aria-label="Chapters"><ol>{"".join(rows)}</ol></nav>\n'
+
+
+def link_to(number, page, current, titles):
+    title = html.escape(f"{number} {titles[page]}")
+    here = ' aria-current="page"' if page == current else ""
+    return f'<a href="{Path(page).name}.html" title="{title}"{here}><span>{number}</span></a>'
+
+
 # -- repairs
 
 
@@ -249,6 +284,7 @@ def setup(app):
     app.connect("build-finished", write_copies)
     app.connect("build-finished", without_icon_script)
     app.connect("html-page-context", without_thebe)
+    app.connect("html-page-context", with_map)
     app.connect("autodoc-skip-member", without_field_aliases)
     app.connect("autodoc-process-docstring", with_links_to_the_book)
     app.connect("autodoc-process-signature", with_annotations)

@@ -16,9 +16,11 @@ compares them.
 import argparse
 import ast
 import base64
+import contextlib
 import functools
 import hashlib
 import os
+import re
 import struct
 import sys
 import time
@@ -84,11 +86,18 @@ def parse_file(source):
 
 
 def parse_cell(source):
-    """The tree of a cell, or None for one that is not plain Python (a magic, a shell line)."""
+    """The tree of a cell without its magics and shell lines, or None for one that is no Python."""
     try:
-        return ast.parse(source)
+        return ast.parse(re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.MULTILINE))
     except SyntaxError:
         return None
+
+
+def is_plain(source):
+    """Whether a cell is Python alone, without magics and shell lines."""
+    with contextlib.suppress(SyntaxError):
+        return bool(ast.parse(source))
+    return False
 
 
 def rooms_of(package):
@@ -140,7 +149,7 @@ def stamp(notebook, root):
     for cell in code_cells(notebook):
         tree = parse_cell(cell.source)
         trees += [tree] if tree else []
-        parts.append(canonical(tree, docstrings=True) if tree else cell.source)
+        parts.append(canonical(tree, docstrings=True) if is_plain(cell.source) else cell.source)
 
     package, seen = root / "ddref", {}
     pending = imported_rooms(trees, package)

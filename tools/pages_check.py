@@ -2,7 +2,8 @@
 
     python tools/pages_check.py [_build/html] [--screenshots DIR] [--only TEXT]
 
-A page passes when every formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
+A page passes when a chapter shows its picture in the first screen and its place in the map above the title, every
+formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
 one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut,
 no
 box cuts a glyph of its formula, first and last column of every table are in reach, paper shows proofs and no
@@ -27,6 +28,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 from playwright.sync_api import Error, sync_playwright
 
 VIEWPORTS = {"wide": (1400, 900), "phone": (400, 800)}
+FIRST_SCREEN = {"wide": 700, "phone": 1000}  # pixels from the top within which the first picture of a chapter begins
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PAPER_SIZE = {"width": 794, "height": 1123}  # A4
 SEARCHED = "regression"
@@ -63,6 +65,30 @@ REACH = r"""
     .filter(row => row.cells.length && visible(row) && [row.cells[0], [...row.cells].at(-1)].some(outside))
     .map(row => short(row.textContent)));
 """
+
+# Chapters that do not yet open with their picture and their map; who mends one takes it out.
+LATE = {
+    "01_ridge", "02_necessity", "03_sufficiency", "04_realistic", "05_fewer_or_all", "06_surjective", "07_fourier",
+    "08_deep_linear", "09_nonsurjective", "10_infinite", "11_kip", "12_scale", "13_privacy", "14_your_data",
+    "15_results", "16_photographs",
+}  # fmt: skip
+
+# Runs in a chapter as it opens: the picture of its claim is in the first screen, and the map says where one is.
+OPENING = r"""limit => {
+  const map = document.querySelector(".book-map");
+  if (!map) return [];
+  const found = [], nodes = map.querySelectorAll("[aria-current]").length;
+  if (nodes !== 1) found.push(`${nodes} current nodes in the map of the chapters`);
+  const tops = [...document.querySelectorAll("article :is(img, svg, canvas, .playground)")]
+    .filter(node => !map.contains(node) && node.checkVisibility({visibilityProperty: true}))
+    .map(node => node.getBoundingClientRect())
+    .filter(box => box.width >= 100 && box.height >= 60)
+    .map(box => Math.round(box.top + scrollY));
+  if (!tops.length) found.push("a chapter without a picture");
+  else if (Math.min(...tops) > limit)
+    found.push(`the first picture is at ${Math.min(...tops)} px, below the first screen (${limit} px)`);
+  return found;
+}"""
 
 # Runs in the page as it is printed: proofs can be read, solutions not, and the title has its number.
 PAPER = (
@@ -418,14 +444,16 @@ def open_window(browser, size, root):
     return page, complaints
 
 
-def look(window, path, screenshot=None, *, every=False):
-    """What is wrong with the page `path` in this window; with `every`, on paper and in the dark, too."""
+def look(window, path, screenshot=None, *, every=False, limit=None):
+    """What is wrong with the page `path` in this window; with `every`, on paper and in the dark, too; with a `limit`,
+    how far down its first picture is."""
     page, complaints = window
     complaints.clear()
     try:
         page.goto(path.as_uri(), wait_until="load")
         page.evaluate(TYPESET)
-        found = on_paper(page) if every else []
+        found = page.evaluate(OPENING, limit) if limit else []
+        found += on_paper(page) if every else []
         page.evaluate(PREPARE)
         found += page.evaluate(INSPECT) + page.evaluate(READABLE)
         if screenshot:
@@ -499,7 +527,9 @@ def main(arguments=None):
                 picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
                 screenshot = options.screenshots / picture if options.screenshots else None
                 every = view == "wide" and not is_source
-                found += [f"{view}: {fault}" for fault in look(window, path, screenshot, every=every)]
+                limit = None if path.stem in LATE else FIRST_SCREEN[view]
+                faults = look(window, path, screenshot, every=every, limit=limit)
+                found += [f"{view}: {fault}" for fault in faults]
             if path == root / "search.html":
                 found += look_for(SEARCHED, next(iter(windows.values())), site)
             failed += bool(found)

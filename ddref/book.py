@@ -1,0 +1,140 @@
+"""What the pages of the book show besides text.
+
+A cell of a chapter ends with ``book.table(rows, header)`` in the place of printed
+columns. Python alone is enough for it.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+# What counts as a number: 1,437 or -0.5 % or 3e-16 or < 1e-12 or 1.2 s or 3 / 10
+_NUMBER = re.compile(
+    r"[<>≤≥~±+−-]*\s*"
+    r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?:\s*/\s*[\d,]+)?"
+    r"\s*(?:%|[a-zA-Zµ]{1,3})?"
+)
+_NOTHING = ("", "–", "-", "nan")
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Rows of text below a header, which a notebook shows as a table.
+
+    `str` gives the same in columns of plain text, where there is no HTML.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        places = [">" if is_right else "<" for is_right in self._are_right()]
+        columns = zip(self.header, *self.rows, strict=True)
+        widths = [max(map(len, column)) for column in columns]
+        lines = []
+        for row in (self.header, *self.rows):
+            cells = zip(row, places, widths, strict=True)
+            lines.append(
+                "  ".join(f"{cell:{place}{width}}" for cell, place, width in cells)
+            )
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        head = _html_row(
+            self.header, self._are_right(), tag="th", attribute=' scope="col"'
+        )
+        body = [_html_row(row, self._are_right(), tag="td") for row in self.rows]
+        above = [
+            '<table class="dataframe table">',
+            "<thead>",
+            head,
+            "</thead>",
+            "<tbody>",
+        ]
+        return "\n".join([*above, *body, "</tbody>", "</table>"])
+
+    def _are_right(self) -> list[bool]:
+        """Of each column whether nothing but numbers stands in it."""
+        columns = [[row[i] for row in self.rows] for i in range(len(self.header))]
+        columns = [
+            [cell for cell in column if cell not in _NOTHING] for column in columns
+        ]
+        return [
+            bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns
+        ]
+
+
+def _html_row(
+    row: Iterable[str], are_right: Iterable[bool], *, tag: str, attribute: str = ""
+) -> str:
+    made = []
+    for cell, is_right in zip(row, are_right, strict=True):
+        style = f'style="text-align: {"right" if is_right else "left"}"'
+        made.append(f"<{tag}{attribute} {style}>{html.escape(cell)}</{tag}>")
+    return f"<tr>{''.join(made)}</tr>"
+
+
+def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Table:
+    """A table of a page: each row a sequence of cells, one to each name in `header`.
+
+    Text stays as it is, so that a number has the digits that the chapter gives it
+    (``f"{error:.0e}"``); a whole number gets commas between thousands, another number
+    six digits at most, and None is a dash. Columns of numbers, with a unit or a sign
+    before them or not, are set to the right.
+
+    Parameters
+    ----------
+    rows
+        The rows, of `str`, `int`, `float` or None.
+    header
+        The name of each column, with its unit.
+
+    Returns
+    -------
+    Table
+        As the last value of a cell it is shown; ``display(table)`` shows it elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If a row has not as many cells as `header`, or there are no columns.
+
+    Examples
+    --------
+    >>> from ddref import book
+    >>> rows = [("MNIST", 60000, "86.2 %"), ("digits", 1437, None)]
+    >>> book.table(rows, ["data", "images", "right"])
+    data    images   right
+    MNIST   60,000  86.2 %
+    digits   1,437       –
+    """
+    names = tuple(str(name) for name in header)
+    texts = tuple(tuple(_text(cell) for cell in row) for row in rows)
+    if not names:
+        raise ValueError("a table needs the name of at least one column in `header`")
+    for number, row in enumerate(texts):
+        if len(row) != len(names):
+            sizes = (
+                f"row {number} has {len(row)} cells and the header {len(names)} names"
+            )
+            raise ValueError(f"{sizes}; give one to each")
+    return Table(names, texts)
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, str | bool):
+        return str(cell)
+    try:
+        return f"{cell:,d}"  # also of NumPy's whole numbers
+    except (TypeError, ValueError):
+        pass
+    try:
+        return f"{cell:g}"
+    except (TypeError, ValueError):
+        return str(cell)
