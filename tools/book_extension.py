@@ -23,6 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 from ddref import copying
 
 COPIES = "_static/copies"  # folder of the files to download, in the built book
+WIDGETS = {"ddref-playground": "playground"}  # a class: the .js and .css of _vendor/book/ that pages with it need
 
 # -- the listing
 
@@ -175,6 +176,17 @@ def write_copies(app, error):
             (folder / f"{name}.py").write_text(text, encoding="utf-8", newline="\n")
 
 
+# -- scripts that some pages need
+
+
+def with_widgets(app, pagename, templatename, context, doctree):
+    """Load script and style of what stands in the page, and of nothing else."""
+    for name, file in WIDGETS.items():
+        if re.search(rf'class="(?:[^"]* )?{name}[ "]', context.get("body") or ""):
+            app.add_js_file(f"../book/{file}.js", loading_method="defer")  # from _static/
+            app.add_css_file(f"../book/{file}.css")
+
+
 # -- the map of the chapters
 
 
@@ -283,6 +295,7 @@ def setup(app):
     app.connect("missing-reference", written_elsewhere)
     app.connect("build-finished", write_copies)
     app.connect("build-finished", without_icon_script)
+    app.connect("html-page-context", with_widgets)
     app.connect("html-page-context", without_thebe)
     app.connect("html-page-context", with_map)
     app.connect("autodoc-skip-member", without_field_aliases)
