@@ -247,6 +247,32 @@ def part(name, root, write, say):
         write(found)
 
 
+def picture(name="cifar-400", m=48, shown=8):
+    """The first picture of the book: photographs of the training set, and those of the set."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    part = json.loads((ROOT / "results" / "photographs.json").read_text(encoding="utf-8"))[name]
+    row = next(row for row in part["sets"] if row["m"] == m)
+    with np.load(FOLDER / "cifar10-start.npz") as start, np.load(FOLDER / f"{name}-{m}.npz") as kept:
+        pairs = start["X"][:shown] / 255, kept["X_S"][:shown].clip(0, 1)
+    titles = (f"{part['images']:,} photographs: ridge regression reads {part['accuracy']:.1%} of the test images",
+              f"{m} of them, moved: the same model, {row['accuracy']:.1%}")  # fmt: skip
+    path = ROOT / "chapters" / "images" / "photographs.png"
+    with plt.style.context("ddref.book"):
+        figure, axes = plt.subplots(2, shown, figsize=(7.5, 2.6), layout="none", gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+        for line, images, title in zip(axes, pairs, titles, strict=True):
+            for axis, image in zip(line, images.reshape(shown, 3, 32, 32).transpose(0, 2, 3, 1), strict=True):
+                axis.imshow(image, interpolation="nearest")
+                axis.set_axis_off()
+            line[0].set_title(title, fontsize=11, loc="left")
+        figure.savefig(path, metadata={"Software": None})
+        plt.close(figure)
+    with Image.open(path) as whole:  # 128 colours: a third of the bytes
+        whole.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
 def main():
     words = sys.argv[1:]
     names = [word for word in words if word in PARTS] or [name for name in PARTS if name not in HOURS]
@@ -261,6 +287,8 @@ def main():
             save("photographs", found)
 
         part(name, root, write, lambda *words, name=name: print(name, *words, flush=True))
+        if name == "cifar-400":
+            picture()
 
 
 if __name__ == "__main__":

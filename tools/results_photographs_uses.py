@@ -33,7 +33,7 @@ from tools.results_photographs import (
 SEEDS = range(5)
 CANDIDATES = 3_000  # images among which the greedy choice is made
 STEPS, RATE = 500, 0.01  # of KIP
-EPOCHS = 400  # of the small network
+EPOCHS, TESTED = 400, 2_000  # of the small network: steps, and test images
 LIMIT = 600  # computing seconds of a search
 
 
@@ -161,7 +161,8 @@ def by_map(room, phi, X_S, Y_S):
 
 
 def transfer(room, say):
-    with_one_hot, found = room.Y, {"epochs": EPOCHS, "sets": []}
+    with_one_hot, found = room.Y, {"epochs": EPOCHS, "tested": TESTED, "sets": []}
+    few = in_turn(room.y_test, TESTED)
     others = {"same kind, other filters": (100, 1, 6), "four times the filters": (400, 0, 6), "patches of 4 x 4": (100, 0, 4)}
     others = {name: patch_features((3, 32, 32), F, seed=seed, X=room.X, size=size) for name, (F, seed, size) in others.items()}
     models = {name: room.model(phi) for name, phi in others.items()}
@@ -174,8 +175,8 @@ def transfer(room, say):
         for name, (phi, _, _) in models.items():
             row[name] = {"set": by_map(room, phi, X_S, Y_S), "real images, one-hot": by_map(room, phi, X_0, with_one_hot[:m])}
         row["small network"] = {
-            "set": by_network(X_S, Y_S, room.X_test[:2000], room.y_test[:2000]),
-            "real images, one-hot": by_network(X_0, with_one_hot[:m], room.X_test[:2000], room.y_test[:2000]),
+            "set": by_network(X_S, Y_S, room.X_test[few], room.y_test[few]),
+            "real images, one-hot": by_network(X_0, with_one_hot[:m], room.X_test[few], room.y_test[few]),
         }
         say(row)
         found["sets"].append(row)
