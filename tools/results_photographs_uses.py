@@ -4,7 +4,7 @@
 
 Needs the data folder (DDREF_DATA), and the sets that `tools.results_photographs` keeps. The parts: `numbers`, accuracy against the number
 of images, of exact sets, of real images with the best labels and of KIP, all through one map; `transfer`, the sets through
-another map and in a small network; `bounds`, what pixels between black and white cost; `ways`, the solver in several ways.
+another map and in a small network; `bounds`, what pixels between black and white cost; `ways`, the solver in several ways; `count`, sets of 9 and 10 images.
 """
 
 import os
@@ -76,6 +76,16 @@ def below_the_rank(room, m):
     W_m = torch.linalg.solve(root, (U[:, :m] * s[:m]) @ Vh[:m])
     found, row = close(room.phi, W_m, room.X[:m], LIMIT, rtol=1e-8)
     return {"m": m, "accuracy": room.judge(found.X_S, found.Y_S)["accuracy"], **row}
+
+
+def count(room, say):
+    """Exact sets with as many images as the rank, and one more: the count is 9."""
+    found = {"seconds_allowed": LIMIT, "sets": []}
+    for m in (9, 10):
+        one, row = close(room.phi, room.W, room.X[:m], LIMIT)
+        found["sets"].append({"m": m, **row, **room.judge(one.X_S, one.Y_S)})
+        say(found["sets"][-1])
+    return found
 
 
 def real_images(room, which):
@@ -261,7 +271,7 @@ def ways(room, say):
 
 def main():
     room = Room(os.environ.get("DDREF_DATA"))
-    measures = {"numbers": numbers, "transfer": transfer, "bounds": bounds, "ways": ways}
+    measures = {"numbers": numbers, "transfer": transfer, "bounds": bounds, "ways": ways, "count": count}
     save_parts("photographs_uses", {name: partial(measured, room) for name, measured in measures.items()}, data=room.described)
 
 
