@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import math
+import re
 import statistics
 
 import numpy as np
