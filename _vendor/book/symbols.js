@@ -106,7 +106,7 @@ one node, so that Φ_S^+ is never taken for Φ. The page keeps its order of the 
 
   /* One button for the keyboard, and for whoever wants all of them. */
   function list() {
-    const bar = document.querySelector(".article-header-buttons, .header-article-items__end");
+    const bar = document.querySelector(".article-header-buttons");
     const here = new Set([...document.querySelectorAll("article .ddref-symbol")].map((node) => node.dataset.symbol));
     const entries = table.filter((entry) => here.has(entry.tex));
     if (!bar || !entries.length) return;
@@ -136,7 +136,8 @@ one node, so that Φ_S^+ is never taken for Φ. The page keeps its order of the 
     close.type = "button";
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-    dialog.append(text("h2", "Symbols of this page"), rows, close);
+    const title = Object.assign(text("h2", "Symbols of this page"), { tabIndex: -1, autofocus: true });
+    dialog.append(title, rows, close); // opens at its title, and not scrolled down to the button
     document.body.append(dialog);
     MathJax.startup.document.clear?.();
     MathJax.startup.document.updateDocument();
