@@ -60,9 +60,13 @@ def by_loops(phi, X):
 
 
 @pytest.mark.parametrize("shape, options", SHAPES)
-def test_features_are_those_of_loops_with_and_without_gradients(shape, options, kind, monkeypatch):
+@pytest.mark.parametrize("axes", [None, 3])
+def test_features_are_those_of_loops_with_and_without_gradients(shape, options, axes, kind, monkeypatch):
     phi, X = drawn(shape, options, **kind)
     expected = by_loops(phi, X)
+    if axes:
+        phi = phi.projected(last_axes(phi, axes))
+        expected = expected @ numpy64(phi.P)
     for at_once in (1, 2**19):
         monkeypatch.setattr(patches, "AT_ONCE", at_once)
         with torch.no_grad():
@@ -73,13 +77,19 @@ def test_features_are_those_of_loops_with_and_without_gradients(shape, options, 
     assert phi.output_dim == expected.shape[1] and phi.input_dim == X.shape[1]
 
 
+def last_axes(phi, axes):
+    return torch.tensor(np.random.default_rng(3).normal(size=(phi.output_dim, axes))).to(phi.A)
+
+
 def jacobians(phi, X):
     return torch.stack([torch.autograd.functional.jacobian(lambda x: phi(x[None])[0], x) for x in X])
 
 
 @pytest.mark.parametrize("shape, options", SHAPES)
-def test_the_derivative_is_that_of_automatic_differentiation(shape, options):
+@pytest.mark.parametrize("axes", [None, 3])
+def test_the_derivative_is_that_of_automatic_differentiation(shape, options, axes):
     phi, X = drawn(shape, options)
+    phi = phi.projected(last_axes(phi, axes)) if axes else phi
     J, at = jacobians(phi, X), phi.linearise(X)
     rng = np.random.default_rng(2)
     dX, Z = torch.tensor(rng.normal(size=X.shape)), torch.tensor(rng.normal(size=J.shape[:2]))
@@ -120,7 +130,8 @@ def test_maps_come_back_bit_for_bit_by_seed_and_by_their_arrays(shape):
     _, X = drawn(shape, {"size": 6})
     by_seed = patch_features(shape, 7, seed=3, alpha=0.1)
     by_arrays = patch_features(shape, 7, seed=3, X=X, size=4).standardized(torch.ones(56).double(), torch.full((56,), 2.0).double())
-    for phi, stored in ((by_seed, 0), (by_arrays, 4), (Chain([by_seed, Linear(torch.eye(56).double())]), 1)):
+    fewer = by_arrays.projected(last_axes(by_arrays, 5))
+    for phi, stored in ((by_seed, 0), (by_arrays, 4), (fewer, 5), (Chain([by_seed, Linear(torch.eye(56).double())]), 1)):
         arrays = {}
         found = describe(phi, "map", arrays, map_arrays=False)
         assert len(arrays) == stored
@@ -149,6 +160,7 @@ def test_maps_come_back_bit_for_bit_by_seed_and_by_their_arrays(shape):
             ValueError,
             "scale must be positive",
         ),
+        (lambda: patch_features((1, 8, 8), 4, seed=0).projected(torch.eye(31)), ValueError, r"P must be .* 32 rows.*got \(31, 31\)"),
         (lambda: patch_features((1, 8, 8), 4, seed=0).preimage(torch.zeros(1, 32).double()), ValueError, "is not onto.*nonsurjective"),
         (lambda: patch_features((1, 8, 8), 4, seed=0)(torch.zeros(1, 63).double()), ValueError, "63 columns, this map needs 64"),
     ],

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,17 +26,32 @@ from tools.results import ROOT, save
 FOLDER = ROOT / "results" / "photographs"
 BATCH = 500  # images whose features are taken at once
 SHOWN = 250  # test images that are kept for the book
-FLOATS = 40  # up to so many images are kept in float32, more in 16 bits
-# name: data set, training images, filters, lam, numbers of points, seconds a set may take
+FLOATS = 50  # up to so many images are kept in float32, more in 16 bits
+
+
+class Part(NamedTuple):
+    """A model and the sets that are to carry it."""
+
+    data: str
+    images: int  # of the training set, from which the model is trained
+    filters: int
+    lam: float
+    sizes: tuple[int, ...]  # numbers of points
+    axes: int | None = None  # principal axes that the features are projected on
+    seconds: int = 36_000  # that a set may take
+
+
 PARTS = {
-    "fashion-50": ("fashion sample", 6_000, 50, 100.0, (20,), 600),
-    "cifar-100": ("cifar10", 10_000, 100, 300.0, (12, 20, 60), 3600),
-    "fashion-200": ("fashion-mnist", 10_000, 200, 100.0, (73,), 3600),
-    "cifar-400": ("cifar10", 50_000, 400, 100.0, (48,), 36_000),
-    "cifar-400-few": ("cifar10", 10_000, 400, 100.0, (48,), 36_000),
+    "fashion-50": Part("fashion sample", 6_000, 50, 100.0, (20,)),
+    "cifar-100": Part("cifar10", 10_000, 100, 300.0, (12, 20, 60)),
+    "fashion-200": Part("fashion-mnist", 10_000, 200, 100.0, (73,)),
+    "mnist-200": Part("mnist", 10_000, 200, 100.0, (73,)),
+    "cifar-400": Part("cifar10", 50_000, 400, 100.0, (48,)),
+    "cifar-400-few": Part("cifar10", 10_000, 400, 100.0, (48,)),
+    "cifar-400-axes": Part("cifar10", 50_000, 400, 100.0, (20,), axes=1_600),
 }
-HOURS = {"cifar-400", "cifar-400-few"}  # measured only where they are named
-SHOWN_SETS = {"fashion-50", "cifar-100"}  # whose maps and sets are kept
+HOURS = {"cifar-400", "cifar-400-few", "cifar-400-axes"}  # measured only where they are named
+SHOWN_SETS = {"cifar-100", "cifar-400"}  # whose maps and sets are kept
 
 
 def rows(images):
@@ -75,17 +91,21 @@ def sums(phi, X, Y):
     return total, G, B
 
 
-def trained(phi, X, Y, lam):
-    """The map with its features standardized, and the ridge model of the targets on them."""
+def trained(phi, X, Y, lam, axes=None):
+    """The map with its features standardized, or projected then on so many principal axes; the ridge model of the targets."""
     n = len(X)
     total, G, B = sums(phi, X, Y)
     mean = total / n
     scale = torch.sqrt(G.diagonal() / n - mean**2)
     G = (G - n * torch.outer(mean, mean)) / torch.outer(scale, scale)
-    B = (B - torch.outer(mean, Y.sum(dim=0))) / scale[:, None]
+    G, B = (G + G.T) / 2, (B - torch.outer(mean, Y.sum(dim=0))) / scale[:, None]
+    phi = phi.standardized(mean, scale)
+    if axes:
+        P = torch.linalg.eigh(G).eigenvectors[:, -axes:]
+        phi, G, B = phi.projected(P), P.T @ G @ P, P.T @ B
     W = torch.linalg.solve(G + lam * torch.eye(len(G), dtype=G.dtype), B)
     W = W - W.mean(dim=1, keepdim=True)  # it is zero, to rounding: W has rank k - 1
-    return phi.standardized(mean, scale), W, (G + G.T) / 2
+    return phi, W, G
 
 
 def features(phi, X):
@@ -127,6 +147,10 @@ def in_levels(X, bits):
     return torch.round((X - low) / step), low, step
 
 
+def in_bytes(X):
+    return np.round(X.numpy() * 255).astype(np.uint8)
+
+
 def keep(name, **arrays):
     FOLDER.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
@@ -156,7 +180,7 @@ def solved(name, phi, W, X_0, judge, limit, say):
     return found, {**times, "steps": len(trail) - 1, "residuals_accuracies_changed": trail}
 
 
-def one_set(name, phi, W, G, X_0, y_0, judge, limit, say):
+def one_set(name, phi, W, G, X_0, judge, limit, say):
     """The figures of one set; its images are kept."""
     found, run = solved(name, phi, W, X_0, judge, limit, say)
     X_S, Phi_0 = found.X_S, phi(X_0)
@@ -173,16 +197,19 @@ def one_set(name, phi, W, G, X_0, y_0, judge, limit, say):
         labels = labels_only.least_squares(Phi_0, W, G=G, minimise=what).Y_S
         row[f"unmoved, best {what}"] = judge(X_0, labels)
     say({key: value for key, value in row.items() if key != "residuals_accuracies_changed"})
-    start = {"X_0": np.round(X_0.numpy() * 255).astype(np.uint8), "y_0": y_0}
-    if name.rpartition("-")[0] not in SHOWN_SETS:
-        return row
-    if len(X_0) <= FLOATS:
-        keep(name, X_S=X_S.float().numpy(), Y_S=(phi(X_S.float().double()) @ W).numpy(), **start)
-    else:
-        whole, low, step = in_levels(X_S, 16)
-        Y_S = phi(low + step * whole) @ W
-        keep(name, X_S=whole.numpy().astype(np.uint16), low=low, step=step, Y_S=Y_S.numpy(), **start)
+    if name.rpartition("-")[0] in SHOWN_SETS:
+        keep_set(name, phi, W, X_S)
     return row
+
+
+def keep_set(name, phi, W, X_S):
+    """The images, and labels fitted again to them as they are stored."""
+    if len(X_S) <= FLOATS:
+        keep(name, X_S=X_S.float().numpy(), Y_S=(phi(X_S.float().double()) @ W).numpy())
+        return
+    whole, low, step = in_levels(X_S, 16)
+    Y_S = phi(low + step * whole) @ W
+    keep(name, X_S=whole.numpy().astype(np.uint16), low=low, step=step, Y_S=Y_S.numpy())
 
 
 def of_a_seed(shape, filters, X, Y, lam, X_test, y_test):
@@ -193,14 +220,14 @@ def of_a_seed(shape, filters, X, Y, lam, X_test, y_test):
 
 def part(name, root, write, say):
     """A model, and sets of it; `write` is given the figures after each."""
-    source, n, filters, lam, sizes, limit = PARTS[name]
+    source, n, filters, lam, sizes, axes, limit = PARTS[name]
     data, described = load(source, root)
     chosen = in_turn(data.y_train, n)
     X, y, X_test = rows(data.X_train[chosen]), data.y_train[chosen], rows(data.X_test)
     k, (h, w) = len(data.class_names), data.X_train.shape[1:3]
     start = time.perf_counter()
     shape, Y = (X.shape[1] // (h * w), h, w), torch.from_numpy(datasets.one_hot(y)) - 1 / k
-    phi, W, G = trained(patch_features(shape, filters, seed=0, X=X), X, Y, lam)
+    phi, W, G = trained(patch_features(shape, filters, seed=0, X=X), X, Y, lam, axes)
     seconds = time.perf_counter() - start
     judge = Judge(phi, W, X_test, data.y_test)
     d, p, r = phi.input_dim, phi.output_dim, int(torch.linalg.matrix_rank(W, rtol=1e-10))
@@ -210,14 +237,40 @@ def part(name, root, write, say):
     if name in SHOWN_SETS:
         found["accuracy_with_filters_of_a_seed"] = of_a_seed(shape, filters, X, Y, lam, X_test, data.y_test)
         numbers, arrays, _ = phi.written()
-        keep(f"{name}-map", **{key: A.numpy() for key, A in arrays.items()}, W=W.numpy(), numbers=json.dumps(numbers))
+        keep(f"{name}-map", **{key: A.numpy() for key, A in arrays.items() if A is not None}, W=W.numpy(), numbers=json.dumps(numbers))
         few = in_turn(data.y_test, SHOWN)
-        if root and source != "fashion sample":
-            keep(f"{source}-test", X=np.round(X_test[few].numpy() * 255).astype(np.uint8), y=data.y_test[few])
+        keep(f"{source}-test", X=in_bytes(X_test[few]), y=data.y_test[few])
+        keep(f"{source}-start", X=in_bytes(X[: PARTS["cifar-100"].sizes[-1]]), y=y[: PARTS["cifar-100"].sizes[-1]])
     for m in sizes:
-        row = one_set(f"{name}-{m}", phi, W, G, X[:m], y[:m], judge, limit, lambda *text, m=m: say(m, *text))
+        row = one_set(f"{name}-{m}", phi, W, G, X[:m], judge, limit, lambda *text, m=m: say(m, *text))
         found["sets"].append(row)
         write(found)
+
+
+def picture(name="cifar-400", m=48, shown=8):
+    """The first picture of the book: photographs of the training set, and those of the set."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    part = json.loads((ROOT / "results" / "photographs.json").read_text(encoding="utf-8"))[name]
+    row = next(row for row in part["sets"] if row["m"] == m)
+    with np.load(FOLDER / "cifar10-start.npz") as start, np.load(FOLDER / f"{name}-{m}.npz") as kept:
+        pairs = start["X"][:shown] / 255, kept["X_S"][:shown].clip(0, 1)
+    titles = (f"{part['images']:,} photographs: ridge regression reads {part['accuracy']:.1%} of the test images",
+              f"{m} of them, moved: the same model, {row['accuracy']:.1%}")  # fmt: skip
+    path = ROOT / "chapters" / "images" / "photographs.png"
+    with plt.style.context("ddref.book"):
+        figure, axes = plt.subplots(2, shown, figsize=(7.5, 2.6), layout="none", gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+        for line, images, title in zip(axes, pairs, titles, strict=True):
+            for axis, image in zip(line, images.reshape(shown, 3, 32, 32).transpose(0, 2, 3, 1), strict=True):
+                axis.imshow(image, interpolation="nearest")
+                axis.set_axis_off()
+            line[0].set_title(title, fontsize=11, loc="left")
+        figure.savefig(path, metadata={"Software": None})
+        plt.close(figure)
+    with Image.open(path) as whole:  # 128 colours: a third of the bytes
+        whole.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"wrote {path.relative_to(ROOT)}")
 
 
 def main():
@@ -234,6 +287,8 @@ def main():
             save("photographs", found)
 
         part(name, root, write, lambda *words, name=name: print(name, *words, flush=True))
+        if name == "cifar-400":
+            picture()
 
 
 if __name__ == "__main__":

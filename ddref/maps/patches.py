@@ -45,6 +45,9 @@ class Patches(Map):
         Added to the answers.
     mean, scale : tensors (p,), optional
         Taken off the features, and what they are divided by then: see `standardized`.
+    P : tensor (p, p'), optional
+        What the features are multiplied by at the end, for instance the principal axes
+        of those of a training set: see `projected`.
     input_shape : (channels, height, width)
         Of one image.
     size : int
@@ -88,7 +91,7 @@ class Patches(Map):
 
     kind = "Patches"
     numbers = ("input_shape", "size", "stride", "cells", "alpha", "eps", "noise")
-    arrays = ("A", "b", "mean", "scale")
+    arrays = ("A", "b", "mean", "scale", "P")
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class Patches(Map):
         b: Array | None = None,
         mean: Array | None = None,
         scale: Array | None = None,
+        P: Array | None = None,
         *,
         input_shape: Any,
         size: int = 6,
@@ -116,10 +120,12 @@ class Patches(Map):
         )
         self.A = checked_filters(A, self.input_shape[0] * self.size**2)
         self.input_dim = math.prod(self.input_shape)
-        self.output_dim = 2 * self.cells**2 * self.A.shape[1]
+        found = 2 * self.cells**2 * self.A.shape[1]
         self.b = own_row(b, "b", self.A, self.A.shape[1])
-        self.mean = own_row(mean, "mean", self.A, self.output_dim)
-        self.scale = own_row(scale, "scale", self.A, self.output_dim)
+        self.mean = own_row(mean, "mean", self.A, found)
+        self.scale = own_row(scale, "scale", self.A, found)
+        self.P = None if P is None else last_layer(P, self.A, found)
+        self.output_dim = found if self.P is None else self.P.shape[1]
         if self.scale is not None and not bool((self.scale > 0).all()):
             raise ValueError(
                 "scale must be positive: a feature that is constant has none"
@@ -146,13 +152,21 @@ class Patches(Map):
         numbers, arrays, _ = self.written()
         return Patches(**numbers, **{**arrays, "mean": mean, "scale": scale})
 
+    def projected(self, P: Array) -> "Patches":
+        """The map whose features are ``phi P``: fewer features, with most of the
+        accuracy where the columns of `P` (p, p') are the first principal axes.
+        """
+        numbers, arrays, _ = self.written()
+        return Patches(**numbers, **{**arrays, "P": P})
+
     def forward(self, X: Array) -> Array:
         """Some images at a time; differentiable."""
         images = X.reshape(-1, *self.input_shape)
         at_once = max(1, AT_ONCE // (math.prod(self.positions) * self.A.shape[1]))
         found = torch.cat([self._pooled(part) for part in images.split(at_once)])
         found = found if self.mean is None else found - self.mean
-        return found if self.scale is None else found / self.scale
+        found = found if self.scale is None else found / self.scale
+        return found if self.P is None else found @ self.P
 
     def linearise(self, X: Array) -> "PatchesAt":
         """The map to first order at the rows `X` (m, d), in float64: products with its
@@ -210,8 +224,8 @@ class PatchesAt:
         q = len(phi.A)
         self.A = phi.A - phi.A.mean(dim=0)  # patches y have mean zero: the same answers
         self.cell_means = phi.cell_means.T.contiguous()
-        one = X.new_ones(phi.output_dim)
-        self.scale = one if phi.scale is None else phi.scale
+        self.scale = 1.0 if phi.scale is None else phi.scale
+        self.P = phi.P
         self.images = []
         for image in X.reshape(-1, 1, *phi.input_shape):
             y, contrast = phi.normalised(image)
@@ -223,29 +237,33 @@ class PatchesAt:
 
     def push(self, dX: Array) -> Array:
         """Changes of the features (m, p) from changes of the points (m, d)."""
-        return torch.cat(
+        found = torch.cat(
             [self._push(*at, dx) for at, dx in zip(self.images, dX, strict=True)]
         )
+        return self._last(found / self.scale)
 
     def pull(self, Z: Array) -> Array:
         """The adjoint of `push`: (m, p) to (m, d)."""
-        Z = Z / self.scale
+        Z = (Z if self.P is None else Z @ self.P.T) / self.scale
         return torch.cat(
             [self._pull(*at, z) for at, z in zip(self.images, Z, strict=True)]
         )
 
     def jacobians(self) -> Array:
         """The Jacobians J (m, p, d), written out."""
-        return torch.stack([self._jacobian(*at) for at in self.images])
+        return torch.stack(
+            [self._last(self._jacobian(*at).T / self.scale).T for at in self.images]
+        )
+
+    def _last(self, Z):
+        return Z if self.P is None else Z @ self.P
 
     def _push(self, y, C, slopes, dx):
         image = dx.reshape(1, *self.phi.input_shape)
         change = F.unfold(image, self.phi.size, stride=self.phi.stride)[0]
         dt = self.A.T @ change
         dt.addcmul_(C, (y * change).sum(dim=0), value=-1)
-        return (torch.cat([dt, dt]).mul_(slopes) @ self.cell_means.T).view(
-            1, -1
-        ) / self.scale
+        return (torch.cat([dt, dt]).mul_(slopes) @ self.cell_means.T).view(1, -1)
 
     def _pull(self, y, C, slopes, z):
         both = (z.view(len(slopes), -1) @ self.cell_means).mul_(slopes)
@@ -260,7 +278,7 @@ class PatchesAt:
             g, f = self.cell_means * each, j % len(C)
             back = self.A[:, f, None] * g[:, None, :]
             rows.append(self._folded(back.sub_(y * (C[f] * g)[:, None, :])))
-        return torch.cat(rows) / self.scale[:, None]
+        return torch.cat(rows)
 
     def _folded(self, patches):
         size = self.phi.input_shape[1:]
@@ -470,6 +488,17 @@ def checked_filters(A: Array, q: int) -> Array:
             f"A has {len(A)} rows, patches have {q} values (channels * size^2)"
         )
     return own_copy(A)
+
+
+def last_layer(P: Array, A: Array, width: int) -> Array:
+    """A copy of P, refused where it does not take `width` features to fewer."""
+    if not isinstance(P, torch.Tensor) or P.ndim != 2 or len(P) != width:
+        found = tuple(P.shape) if isinstance(P, torch.Tensor) else type(P).__name__
+        raise ValueError(
+            f"P must be a tensor of {width} rows, one a feature, got {found}"
+        )
+    check_arrays(A=A, P=P.detach())
+    return own_copy(P)
 
 
 def own_row(b: Array | None, name: str, A: Array, width: int) -> Array | None:
