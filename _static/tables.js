@@ -20,12 +20,12 @@ document.addEventListener("DOMContentLoaded", () => {
       [...row.cells].forEach((cell, i) => { cell.dataset.column = cell.textContent.trim() && (names[i] ?? ""); });
   }
 
+  /* All are read before any is written: the page is laid out once, and not once a table. */
   const fit = () => {
-    for (const table of tables()) {
-      table.classList.remove("as-cards");
-      const place = table.parentElement;
-      if (table.tHead && table.scrollWidth > place.clientWidth + 1) table.classList.add("as-cards");
-    }
+    const all = [...tables()].filter((table) => table.tHead);
+    for (const table of all) table.classList.remove("as-cards");
+    const wide = all.filter((table) => table.scrollWidth > table.parentElement.clientWidth + 1);
+    for (const table of wide) table.classList.add("as-cards");
   };
   fit();
   addEventListener("resize", fit);

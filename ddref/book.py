@@ -1,13 +1,17 @@
 """What the pages of the book show besides text.
 
 A cell of a chapter ends with ``book.table(rows, header)`` in the place of printed
-columns. Python alone is enough for it.
+columns, or with ``book.scrub(frames, said)``, a figure with a slider. Python alone is
+enough for a table; frames need NumPy and Pillow.
 """
 
+import base64
 import html
+import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 # What counts as a number: 1,437 or -0.5 % or 3e-16 or < 1e-12 or 1.2 s or 3 / 10
 _NUMBER = re.compile(
@@ -138,3 +142,113 @@ def _text(cell: object) -> str:
         return f"{cell:g}"
     except (TypeError, ValueError):
         return str(cell)
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """Frames below each other in one picture, and a sentence for each.
+
+    A notebook shows all of them. A page does, on paper; on a screen one at a time, with
+    a slider, if the cell has the tag `scrub`.
+    """
+
+    said: tuple[str, ...]
+    png: bytes = field(repr=False)
+
+    def _ipython_display_(self) -> None:
+        """A picture, and the sentences as printed lines: they must be the same on every
+        machine, and no figure of their own.
+        """
+        from IPython.display import display
+
+        picture = base64.b64encode(self.png).decode()
+        plain = f"{len(self.said)} frames"
+        display({"image/png": picture, "text/plain": plain}, raw=True)
+        print("\n".join(self.said))
+
+
+def scrub(
+    frames: Sequence[Any],
+    said: Sequence[str],
+    *,
+    zoom: int = 1,
+    colours: int = 32,
+) -> Scrub:
+    """A figure with a slider, where one number tells the story.
+
+    Parameters
+    ----------
+    frames
+        Pictures of one size: arrays (height, width) of greys or (height, width, 3) of
+        colours, from 0 to 1, or figures of Matplotlib, which are closed.
+    said
+        A sentence for each frame, in one line, with the number that changes in front.
+        It is what a screen reader says, so the cell should assert what it claims.
+    zoom
+        So many pixels of the picture for each of an array, across and down.
+    colours
+        Of the picture, at most 256. Fewer make it smaller.
+
+    Returns
+    -------
+    Scrub
+        As the last value of a cell it is shown. Caption and alternative text are in the
+        metadata of the cell, as for any figure, and `scrub` is among its tags.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many sentences as frames, at least two, or the frames have
+        different sizes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ddref import book
+    >>> book.scrub([np.zeros((2, 3)), np.ones((2, 3))], ["0: black", "1: white"])
+    Scrub(said=('0: black', '1: white'))
+    """
+    if not len(frames) == len(said) >= 2:
+        counts = f"{len(frames)} frames have {len(said)} sentences"
+        raise ValueError(f"{counts}; give one to each, and two at least")
+    if lines := [sentence for sentence in said if "\n" in sentence]:
+        raise ValueError(f"a sentence is one line, this one is not: {lines[0]!r}")
+    pictures = [_pixels(frame, zoom) for frame in frames]
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1:
+        raise ValueError(f"the frames have different sizes: {sorted(shapes)}")
+    return Scrub(tuple(said), _as_png(pictures, colours))
+
+
+def _pixels(frame: Any, zoom: int) -> Any:
+    """The bytes of a frame, (height, width) or (height, width, 3)."""
+    import numpy as np
+
+    if hasattr(frame, "canvas"):
+        from matplotlib import pyplot as plt
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(frame)
+        canvas.draw()
+        plt.close(frame)  # else a notebook would show it, too
+        return np.array(canvas.buffer_rgba())[:, :, :3]
+    A = np.asarray(frame, dtype=float)
+    A = np.round(255 * np.clip(A, 0.0, 1.0)).astype(np.uint8)
+    return A.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _as_png(pictures: Sequence[Any], colours: int) -> bytes:
+    import numpy as np
+    from PIL import Image
+
+    strip = Image.fromarray(np.concatenate(pictures))
+    if strip.mode == "L":  # even steps: a palette made for noise has no black, no white
+        steps = colours - 1
+        strip = strip.point(lambda v: round(round(v / 255 * steps) * 255 / steps))
+        method = Image.Quantize.MEDIANCUT
+    else:
+        method = Image.Quantize.FASTOCTREE  # keeps the few colours of lines on white
+    strip = strip.quantize(colours, method=method, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    strip.save(file, format="png", optimize=True)
+    return file.getvalue()

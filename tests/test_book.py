@@ -1,5 +1,7 @@
 """What the chapters show besides text (ddref/book.py)."""
 
+import io
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from ddref import book
+from tools import notebooks, pages_check
 
 ROWS = [
     ("a <b>", 60000, 0.25, "3e-16"),
@@ -107,3 +110,91 @@ def test_neither_the_package_nor_this_file_loads_anything_for_it():
         timeout=60,
     )
     assert done.stdout.strip() == "False", done.stderr
+
+
+# -- figures with a slider
+
+
+def greys(*values):
+    return [np.full((4, 6), float(value)) for value in values]
+
+
+def test_frames_stand_below_each_other_and_keep_black_and_white():
+    Image = pytest.importorskip("PIL.Image")
+    found = book.scrub(greys(0, 0.5, 1), ["a", "b", "c"], zoom=2, colours=4)
+    with Image.open(io.BytesIO(found.png)) as strip:
+        pixels = np.asarray(strip.convert("RGB"))
+    assert pixels.shape == (24, 12, 3)
+    assert np.array_equal(np.unique(pixels[:8]), [0])
+    assert np.array_equal(np.unique(pixels[16:]), [255])
+
+
+def test_figures_become_frames_and_are_closed():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    figures = [plt.figure(figsize=(2, 1), dpi=50) for _ in range(2)]
+    found = book.scrub(figures, ["a", "b"])
+    assert found.png.startswith(b"\x89PNG") and plt.get_fignums() == []
+
+
+def test_a_notebook_gets_the_picture_and_the_sentences_in_lines(monkeypatch, capsys):
+    display = pytest.importorskip("IPython.display")
+    shown = []
+    monkeypatch.setattr(display, "display", lambda data, raw: shown.append(data))
+    book.scrub(greys(0, 1), ["1: <b>", "2: & more"])._ipython_display_()
+    assert capsys.readouterr().out == "1: <b>\n2: & more\n"
+    assert [set(data) for data in shown] == [{"image/png", "text/plain"}]
+
+
+@pytest.mark.parametrize(
+    "frames, said, fault",
+    [
+        (greys(0, 1), ["a"], "2 frames have 1 sentences"),
+        (greys(0), ["a"], "1 frames have 1 sentences"),
+        (greys(0, 1), ["a", "b\nc"], "one line"),
+        ([np.zeros((2, 3)), np.zeros((3, 3))], ["a", "b"], "different sizes"),
+    ],
+)
+def test_frames_that_make_no_figure_are_refused(frames, said, fault):
+    with pytest.raises(ValueError, match=fault):
+        book.scrub(frames, said)
+
+
+@pytest.mark.slow  # a browser
+def test_the_slider_shows_a_frame_and_its_sentence_at_a_time(tmp_path):
+    if not any(map(shutil.which, pages_check.BROWSERS)):
+        pytest.skip("no Chromium; it is needed to run the script")
+    said = ["one: black", "two: grey", "three: λ_S"]
+    lines = "\n".join(said)
+    figure = book.scrub(greys(0, 0.5, 1), said)
+    (tmp_path / "strip.png").write_bytes(figure.png)
+    vendor = (notebooks.ROOT / "_vendor" / "book").as_uri()
+    (tmp_path / "page.html").write_text(
+        f'<!DOCTYPE html><link rel="stylesheet" href="{vendor}/scrub.css"><script defer src="{vendor}/scrub.js"></script>'
+        '<main class="bd-article"><div class="cell tag_scrub"><div class="cell_output"><img src="strip.png" alt="x">'
+        f'<div class="output stream"><div class="highlight"><pre>{lines}</pre></div></div></div></div>'
+    )
+    state = """() => [document.querySelector(".scrub-said").textContent,
+      document.querySelector("input").getAttribute("aria-valuetext"),
+      Math.round(-new DOMMatrix(getComputedStyle(document.querySelector("img")).transform).f
+                 / document.querySelector(".scrub-view").getBoundingClientRect().height * 100) / 100]"""
+    with pages_check.opened_browser() as browser:
+        window = browser.new_page(viewport={"width": 400, "height": 700})
+        window.goto((tmp_path / "page.html").as_uri(), wait_until="load")
+        assert window.evaluate(state) == ["one: black", "one: black", 0]
+        window.locator("input").focus()
+        window.keyboard.press("ArrowRight")
+        assert window.evaluate(state) == ["two: grey", "two: grey", 1]
+        window.keyboard.press("End")
+        assert window.evaluate(state) == ["three: λS", "three: λ_S", 2]
+        window.keyboard.press("Home")
+        assert window.evaluate(state) == ["one: black", "one: black", 0]
+        assert not window.locator("pre").is_visible()
+        window.emulate_media(media="print")
+        assert (
+            window.locator("pre").is_visible()
+            and not window.locator("input").is_visible()
+        )
+        sizes = window.evaluate(
+            "['img', '.scrub-view'].map(name => document.querySelector(name).offsetHeight)"
+        )
+        assert sizes[0] == sizes[1]  # all frames

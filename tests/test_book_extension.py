@@ -179,14 +179,21 @@ def test_the_map_of_the_book_is_small():
     assert 500 < len(book_extension.map_of(toc, "chapters/01_ridge", titles)) < 3000
 
 
-def test_the_script_of_icons_is_left_out_of_pages_and_folder(tmp_path):
+SCRIPT = '<script{} src="../_static/{}.js?digest=5"></script>'
+SIZE = '<meta name="viewport" content="width=device-width">'
+
+
+def test_pages_and_folder_lose_what_no_page_needs(tmp_path):
     script = tmp_path / "_static" / "scripts" / "fontawesome.js"
     script.parent.mkdir(parents=True)
     script.touch()
-    others = '<script src="../_static/a.js"></script>'
-    named = '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>'
-    (tmp_path / "page.html").write_text(others + named, encoding="utf-8")
+    search = [SCRIPT.format("", name) for name in ("searchtools", "language_data", "searchindex")]
+    icons, own = SCRIPT.format(" defer", "scripts/fontawesome"), SCRIPT.format("", "tables")
+    for name in ("page", "search"):
+        text = "".join([SIZE, own, SIZE, "<title>", *search, icons, SIZE, "x"])
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
     app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
-    book_extension.without_icon_script(app, None)
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == others
+    book_extension.lighter(app, None)
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == SIZE + own + "<title>x"
+    assert (tmp_path / "search.html").read_text(encoding="utf-8") == SIZE + own + "<title>" + "".join(search) + "x"
     assert not script.exists()

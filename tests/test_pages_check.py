@@ -63,6 +63,14 @@ FAULTS = {
         {"body": '<details><summary>Proof</summary><div class="proof"><p>Short.</p></div></details>'},
         "paper: proof closed on paper (1): Short.",
     ),
+    "fading-solution": (
+        {
+            "body": """<style>.solution p { transition: opacity 9s }</style>
+        <div class="solution"><p style="opacity: 0">Ten.</p></div>
+        <script>addEventListener("beforeprint", () => { document.querySelector(".solution p").style.opacity = 1; });</script>"""
+        },
+        "paper: solution open on paper (1): Ten.",
+    ),
     "open-solution": (
         {"body": '<div class="solution"><p class="admonition-title">Solution</p><p>Ten.</p></div>'},
         "paper: solution open on paper (1): SolutionTen.",
@@ -108,9 +116,9 @@ def report(tmp_path_factory):
     printed = StringIO()
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch, pages_check.opened_browser() as browser:
         patch.setattr(pages_check, "opened_browser", lambda: nullcontext(browser))  # one for both times
-        pages_check.main([str(root), "--only", "good", "--screenshots", str(root / "shots")])
+        pages_check.main([str(root), "--only", "good", "--screenshots", str(root / "shots"), "--jobs", "1"])
         patch.setattr(pages_check, "VIEWPORTS", {"wide": pages_check.VIEWPORTS["phone"]})  # half the time
-        status = pages_check.main([str(root)])
+        status = pages_check.main([str(root), "--jobs", "1"])
     good, _, *pages, summary = re.split(r"\n(?! )", printed.getvalue().strip())
     pages = {text.split()[1].removesuffix(".html"): text for text in pages}
     return pages, summary, status, good, sorted(path.name for path in (root / "shots").iterdir())

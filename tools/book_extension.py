@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 from ddref import copying
 
 COPIES = "_static/copies"  # folder of the files to download, in the built book
-WIDGETS = {"ddref-playground": "playground"}  # a class: the .js and .css of _vendor/book/ that pages with it need
+WIDGETS = {"ddref-playground": "playground", "tag_scrub": "scrub"}  # a class, and the .js and .css of _vendor/book/ for it
 
 # -- the listing
 
@@ -239,17 +239,28 @@ def source(script):
     return f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', {}).get('body')}"
 
 
-def without_icon_script(app, error):
-    """Leave out the 1.4 MB with which the theme draws icons that its web fonts have, too; its template names it."""
+def lighter(app, error):
+    """Leave out what the theme's templates write into every page and no page needs.
+
+    1.4 MB with which the theme draws icons that its web fonts have, too; the index of the search, but for its
+    own page; the size of the window, said three times.
+    """
     if error or app.builder.format != "html":
         return
-    script = Path(app.outdir, "_static", "scripts", "fontawesome.js")
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        kept = re.sub(r"<script defer src=\"[^\"]*/fontawesome\.js[^\"]*\"></script>", "", text)
+        kept = without_surplus(text, searches=page.name == "search.html")
         if kept != text:
             page.write_text(kept, encoding="utf-8", newline="\n")
-    script.unlink(missing_ok=True)
+    Path(app.outdir, "_static", "scripts", "fontawesome.js").unlink(missing_ok=True)
+
+
+def without_surplus(text, *, searches):
+    """The HTML of a page without what is said elsewhere or not needed."""
+    names = "fontawesome" if searches else "fontawesome|searchtools|language_data|searchindex"
+    text = re.sub(rf'[ \t]*<script[^>]* src="[^"]*\b(?:{names})\.js[^"]*"></script>\n?', "", text)
+    first, *others = re.split(r'(?=<meta name="viewport"[^>]*>)', text)
+    return first + "".join(others[:1] + [re.sub("^<meta[^>]*>", "", other) for other in others[1:]])
 
 
 def without_field_aliases(app, what, name, member, skip, options):
@@ -294,7 +305,7 @@ def setup(app):
     app.add_directive("listing", Listing)
     app.connect("missing-reference", written_elsewhere)
     app.connect("build-finished", write_copies)
-    app.connect("build-finished", without_icon_script)
+    app.connect("build-finished", lighter)
     app.connect("html-page-context", with_widgets)
     app.connect("html-page-context", without_thebe)
     app.connect("html-page-context", with_map)

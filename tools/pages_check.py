@@ -1,33 +1,36 @@
 """Look at every page of the built book in headless Chromium, with no network, wide and on a phone.
 
-    python tools/pages_check.py [_build/html] [--screenshots DIR] [--only TEXT]
+    python tools/pages_check.py [_build/html] [--screenshots DIR] [--only TEXT] [--jobs N]
 
 A page passes when a chapter shows its picture in the first screen and its place in the map above the title, every
-formula is typeset, nothing is an error or red, no LaTeX is left as text, there is
-one way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut,
-no
+formula is typeset, nothing is an error or red, no LaTeX is left as text, there is one
+way to search, nothing sticks out of the page (what is wide scrolls inside its own box), no code is cut, no
 box cuts a glyph of its formula, first and last column of every table are in reach, paper shows proofs and no
 solution, a search leads to sections, no text is thin or pale, in the dark neither, no more than a few keys Tab
 lead through it, its head says what others show of it (description, address, picture, icon), its scripts are
 small, the browser reports no error and asks for nothing outside the book, and every address of the
 book in it leads to a file of the book, and to an anchor there: links, pictures, forms, those of raw HTML, of
 styles and style sheets. Chromium is $CHROMIUM, or the first found on the PATH. Exits 1 when a page fails.
+
+Each page is loaded once and then gets its sizes: paper, a phone, a wide window. Several Chromium look at once.
 """
 
 import argparse
 import contextlib
 import os
+import queue
 import re
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
 
 from playwright.sync_api import Error, sync_playwright
 
-VIEWPORTS = {"wide": (1400, 900), "phone": (400, 800)}
+VIEWPORTS = {"phone": (400, 800), "wide": (1400, 900)}  # the last one in the dark, too
 FIRST_SCREEN = {"wide": 700, "phone": 1000}  # pixels from the top within which the first picture of a chapter begins
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PAPER_SIZE = {"width": 794, "height": 1123}  # A4
@@ -68,9 +71,9 @@ REACH = r"""
 
 # Chapters that do not yet open with their picture and their map; who mends one takes it out.
 LATE = {
-    "01_ridge", "02_necessity", "03_sufficiency", "05_fewer_or_all",
+    "01_ridge", "05_fewer_or_all",
     "12_scale", "13_privacy", "14_your_data",
-    "15_results", "16_photographs",
+    "16_photographs",
 }  # fmt: skip
 
 # Runs in a chapter as it opens: the picture of its claim is in the first screen, and the map says where one is.
@@ -96,6 +99,7 @@ PAPER = (
     + REACH
     + r"""
   dispatchEvent(new Event("beforeprint"));
+  for (const motion of document.getAnimations()) motion.finish();
   say("proof closed on paper", [...document.querySelectorAll("main .proof p")].filter(node => !visible(node))
     .map(node => short(node.textContent)));
   say("solution open on paper", [...document.querySelectorAll("main .solution > :not(.admonition-title)")]
@@ -421,61 +425,70 @@ def opened_browser():
 
 
 def open_window(browser, size, root):
-    """A page of one size that may read files below `root` and nothing else; what it complains of goes to
-    the list that comes with it."""
+    """A page without a network that should read files below `root` and nothing else; what it complains of goes
+    to the list that comes with it."""
     complaints = []
-    context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="light", reduced_motion="reduce"
-    )
+    viewport = {"width": size[0], "height": size[1]}
+    context = browser.new_context(viewport=viewport, color_scheme="light", reduced_motion="reduce", offline=True)
 
-    def guard(route):
-        address = urlparse(route.request.url)
-        if address.scheme == "file" and root in Path(unquote(address.path)).resolve().parents:
-            return route.continue_()
-        complaints.append(f"asks for {route.request.url}")
-        return route.abort()
+    def note(request):
+        address = urlparse(request.url)
+        if address.scheme != "file" or root not in Path(unquote(address.path)).resolve().parents:
+            complaints.append(f"asks for {request.url}")
 
-    context.route("**/*", guard)
     page = context.new_page()
     page.set_default_timeout(READY)
+    page.on("request", note)
     page.on("console", lambda said: said.type == "error" and complaints.append(f"console: {said.text}"))
     page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
     page.on("requestfailed", lambda request: complaints.append(f"failed to load {request.url}"))
     return page, complaints
 
 
-def look(window, path, screenshot=None, *, every=False, limit=None):
-    """What is wrong with the page `path` in this window; with `every`, on paper and in the dark, too; with a `limit`,
-    how far down its first picture is."""
+def look(window, path, screenshots=None, *, every=False, early=False):
+    """What is wrong with the page `path` in each size; with `every`, on paper and in the dark, too; with `early`,
+    whether a chapter's picture is in its first screen."""
     page, complaints = window
     complaints.clear()
+    first, last, found = next(iter(VIEWPORTS)), list(VIEWPORTS)[-1], []
     try:
+        page.emulate_media(color_scheme="light")
         page.goto(path.as_uri(), wait_until="load")
         page.evaluate(TYPESET)
-        found = page.evaluate(OPENING, limit) if limit else []
+        found += opening(page, last) if early else []
         found += on_paper(page) if every else []
-        page.evaluate(PREPARE)
-        found += page.evaluate(INSPECT) + page.evaluate(READABLE)
-        if screenshot:
-            page.screenshot(path=screenshot, full_page=True)
+        for view in VIEWPORTS:
+            resize(page, view)
+            if view == first:
+                found += opening(page, first) if early and first != last else []
+                page.evaluate(PREPARE)
+            found += [f"{view}: {fault}" for fault in page.evaluate(INSPECT) + page.evaluate(READABLE)]
+            if screenshots:
+                page.screenshot(path=f"{screenshots}-{view}.png", full_page=True)
         if every:
             page.emulate_media(color_scheme="dark")
-            found += [f"dark: {fault}" for fault in page.evaluate(IS_DARK) + page.evaluate(READABLE)]
-            page.emulate_media(color_scheme="light")
+            found += [f"{view}: dark: {fault}" for fault in page.evaluate(IS_DARK) + page.evaluate(READABLE)]
     except Error as error:
-        found = [f"not checked: {error.message.splitlines()[0]}"]
+        found.append(f"not checked: {error.message.splitlines()[0]}")
     return list(dict.fromkeys([*complaints, *found]))
+
+
+def resize(page, view):
+    width, height = VIEWPORTS[view]
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(SETTLE)
+
+
+def opening(page, view):
+    return [f"{view}: {fault}" for fault in page.evaluate(OPENING, FIRST_SCREEN[view])]
 
 
 def on_paper(page):
     """What is wrong with the page as it is printed on A4."""
-    size = page.viewport_size
-    page.emulate_media(media="print")
     page.set_viewport_size(PAPER_SIZE)
+    page.emulate_media(media="print")
     found = [f"paper: {fault}" for fault in page.evaluate(PAPER)]
     page.emulate_media(media="screen")
-    page.set_viewport_size(size)
-    page.evaluate(SETTLE)
     return found
 
 
@@ -500,40 +513,58 @@ def look_for(word, window, site):
     return [*(f"search: {said}" for said in dict.fromkeys(complaints)), *found[:5]]
 
 
+def faults_of(path, site, window, screenshots=None):
+    """All that is wrong with one page: its links and its head, what a browser shows, what a search finds."""
+    page, found = site.pages[path], site.broken(path)
+    if page.redirect:
+        return found
+    found += site.unannounced(path) + site.heavy(path)
+    picture = screenshots and screenshots / re.sub(r"\W+", "-", str(path.relative_to(site.root).with_suffix("")))
+    found += look(window, path, picture, every="_modules" not in path.parts, early=path.stem not in LATE)
+    if path == site.root / "search.html":
+        found += look_for(SEARCHED, window, site)
+    return found
+
+
+def work_off(todo, site, screenshots=None):
+    """Look at pages until the queue is empty, in a browser of one's own; how many failed."""
+    failed = 0
+    with opened_browser() as browser:
+        window = open_window(browser, list(VIEWPORTS.values())[-1], site.root)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                path = todo.get_nowait()
+                found = faults_of(path, site, window, screenshots)
+                failed += bool(found)
+                said = [f"{'FAIL' if found else 'ok  '} {path.relative_to(site.root)}", *found]
+                print("\n       ".join(said) + "\n", end="", flush=True)
+    return failed
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", nargs="?", default="_build/html", type=Path, help="folder of the built HTML")
     parser.add_argument("--screenshots", type=Path, metavar="DIR", help="save a picture of each page there")
     parser.add_argument("--only", default="", metavar="TEXT", help="only pages whose path contains TEXT")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="how many browsers look at once (2)")
     options = parser.parse_args(arguments)
     root, start = options.root.resolve(), time.perf_counter()
 
-    site = Site(root)
+    site, todo = Site(root), queue.SimpleQueue()
     chosen = [path for path in site.pages if options.only in str(path.relative_to(root))]
     if not chosen:
         raise SystemExit(f"no page to look at in {root}; build the book first (make book)")
+    for path in sorted(chosen, key=lambda path: -path.stat().st_size):  # what takes long comes first
+        todo.put(path)
     if options.screenshots:
         options.screenshots.mkdir(parents=True, exist_ok=True)
 
-    failed = 0
-    with opened_browser() as browser:
-        windows = {view: open_window(browser, size, root) for view, size in VIEWPORTS.items()}
-        for path in chosen:
-            label = str(path.relative_to(root))
-            is_source, found = "_modules" in path.parts, site.broken(path)
-            if not site.pages[path].redirect:
-                found += site.unannounced(path) + site.heavy(path)
-            for view, window in () if site.pages[path].redirect else windows.items():
-                picture = re.sub(r"\W+", "-", label.removesuffix(".html")) + f"-{view}.png"
-                screenshot = options.screenshots / picture if options.screenshots else None
-                every = view == "wide" and not is_source
-                limit = None if path.stem in LATE else FIRST_SCREEN[view]
-                faults = look(window, path, screenshot, every=every, limit=limit)
-                found += [f"{view}: {fault}" for fault in faults]
-            if path == root / "search.html":
-                found += look_for(SEARCHED, next(iter(windows.values())), site)
-            failed += bool(found)
-            print(f"{'FAIL' if found else 'ok  '} {label}", *found, sep="\n       ", flush=True)
+    work = (todo, site, options.screenshots)
+    if options.jobs == 1:
+        failed = work_off(*work)
+    else:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            failed = sum(job.result() for job in [pool.submit(work_off, *work) for _ in range(options.jobs)])
     seconds = time.perf_counter() - start
     print(f"{len(chosen) - failed} of {len(chosen)} pages passed, {failed} failed, in {seconds:.0f} s")
     return 1 if failed else 0
