@@ -231,7 +231,7 @@ def without_thebe(app, pagename, templatename, context, doctree):
     which the browser reports as an error.
     """
     scripts = context.get("script_files", [])
-    context["script_files"] = [script for script in scripts if "thebe" not in source(script).lower()]
+    scripts[:] = [script for script in scripts if "thebe" not in source(script).lower()]  # others add to this list
 
 
 def source(script):

@@ -266,6 +266,11 @@ READABLE = r"""() => {
     const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
     if (contrast < (large ? 3 : 4.5)) pale.add(`${contrast.toFixed(2)}:1 "${text}"`);
   }
+  for (const node of document.querySelectorAll("mjx-math :is(.ddref-data, .ddref-set, .ddref-regularisation)")) {
+    const below = background(node), shades = [light(over(parse(getComputedStyle(node).color), below)), light(below)];
+    const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
+    if (contrast < 4.5) pale.add(`${contrast.toFixed(2)}:1 "${node.dataset.symbol}"`);
+  }
   const say = (what, items) => items.size
     ? [`${what} (${items.size}): ${[...items].slice(0, 3).join(" | ")}`] : [];
   return [...say("thin text", thin), ...say("pale text", pale)];
