@@ -18,6 +18,7 @@ from playwright.sync_api import Error
 from tools.pages_check import (
     IS_DARK,
     PREPARE,
+    SETTLE,
     TYPESET,
     Site,
     open_window,
