@@ -34,7 +34,7 @@ SEEDS = range(5)
 CANDIDATES = 3_000  # images among which the greedy choice is made
 STEPS, RATE = 500, 0.01  # of KIP
 EPOCHS, TESTED = 400, 2_000  # of the small network: steps, and test images
-LIMIT = 600  # computing seconds of a search
+LIMIT = 150  # computing seconds of a search
 
 
 class Room:
@@ -252,7 +252,7 @@ def narrower(room, filters):
 
 def ways(room, say):
     """12 images and the 800 features, in several ways."""
-    X_0, limit, found = room.X[:12], 300, {}
+    X_0, limit, found = room.X[:12], 120, {}
     for name, phi, options in (
         ("products, preconditioned", room.phi, {}),
         ("products in float32", like(room.phi, Single), {}),
