@@ -62,6 +62,7 @@ results: $(STAMP) ## measure the figures of results/*.json again (needs the data
 	$(PY) -m tools.results_kip
 	$(PY) -m tools.results_scaling
 	$(PY) -m tools.results_tables
+	$(PY) -m tools.results_page
 	$(PY) -m tools.results_your_data
 	$(PY) -m tools.results_ten_points
 	$(PY) -m tools.results_photographs

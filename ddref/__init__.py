@@ -23,6 +23,7 @@ __all__ = [
     "deep_linear",
     "distill",
     "estimator",
+    "exercises",
     "files",
     "frontier",
     "gauge",

@@ -148,39 +148,29 @@ def _text(cell: object) -> str:
 class Scrub:
     """Frames below each other in one picture, and a sentence for each.
 
-    A page shows one of them at a time, with a slider; a notebook and paper show all.
+    A notebook shows all of them. A page does, on paper; on a screen one at a time, with
+    a slider, if the cell has the tag `scrub`.
     """
 
     said: tuple[str, ...]
     png: bytes = field(repr=False)
-    label: str = "frame"
-    begin: int = 0
-
-    def _repr_html_(self) -> str:
-        items = "".join(f"\n<li>{html.escape(sentence)}</li>" for sentence in self.said)
-        attributes = f'data-label="{html.escape(self.label)}" data-begin="{self.begin}"'
-        return f'<ol class="ddref-scrub" {attributes}>{items}\n</ol>'
 
     def _ipython_display_(self) -> None:
-        """Picture and sentences as two outputs: only the sentences must be the same on
-        every machine.
+        """A picture, and the sentences as printed lines: they must be the same on every
+        machine, and no figure of their own.
         """
         from IPython.display import display
 
         picture = base64.b64encode(self.png).decode()
-        lines = "\n".join(self.said)
-        display(
-            {"image/png": picture, "text/plain": f"{len(self.said)} frames"}, raw=True
-        )
-        display({"text/html": self._repr_html_(), "text/plain": lines}, raw=True)
+        plain = f"{len(self.said)} frames"
+        display({"image/png": picture, "text/plain": plain}, raw=True)
+        print("\n".join(self.said))
 
 
 def scrub(
     frames: Sequence[Any],
     said: Sequence[str],
     *,
-    label: str = "frame",
-    begin: int = 0,
     zoom: int = 1,
     colours: int = 32,
 ) -> Scrub:
@@ -192,12 +182,8 @@ def scrub(
         Pictures of one size: arrays (height, width) of greys or (height, width, 3) of
         colours, from 0 to 1, or figures of Matplotlib, which are closed.
     said
-        A sentence for each frame, with the number that changes in front. It is what a
-        screen reader says, so the cell should assert what it claims.
-    label
-        What the slider changes.
-    begin
-        The frame that is seen first.
+        A sentence for each frame, in one line, with the number that changes in front.
+        It is what a screen reader says, so the cell should assert what it claims.
     zoom
         So many pixels of the picture for each of an array, across and down.
     colours
@@ -207,7 +193,7 @@ def scrub(
     -------
     Scrub
         As the last value of a cell it is shown. Caption and alternative text are in the
-        metadata of the cell, as for any figure.
+        metadata of the cell, as for any figure, and `scrub` is among its tags.
 
     Raises
     ------
@@ -220,18 +206,18 @@ def scrub(
     >>> import numpy as np
     >>> from ddref import book
     >>> book.scrub([np.zeros((2, 3)), np.ones((2, 3))], ["0: black", "1: white"])
-    Scrub(said=('0: black', '1: white'), label='frame', begin=0)
+    Scrub(said=('0: black', '1: white'))
     """
     if not len(frames) == len(said) >= 2:
         counts = f"{len(frames)} frames have {len(said)} sentences"
         raise ValueError(f"{counts}; give one to each, and two at least")
-    if not 0 <= begin < len(frames):
-        raise ValueError(f"begin = {begin} is none of {len(frames)} frames")
+    if lines := [sentence for sentence in said if "\n" in sentence]:
+        raise ValueError(f"a sentence is one line, this one is not: {lines[0]!r}")
     pictures = [_pixels(frame, zoom) for frame in frames]
     shapes = {picture.shape for picture in pictures}
     if len(shapes) > 1:
         raise ValueError(f"the frames have different sizes: {sorted(shapes)}")
-    return Scrub(tuple(map(str, said)), _as_png(pictures, colours), label, begin)
+    return Scrub(tuple(said), _as_png(pictures, colours))
 
 
 def _pixels(frame: Any, zoom: int) -> Any:
@@ -257,10 +243,12 @@ def _as_png(pictures: Sequence[Any], colours: int) -> bytes:
 
     strip = Image.fromarray(np.concatenate(pictures))
     if strip.mode == "L":  # even steps: a palette made for noise has no black, no white
-        strip = strip.point(
-            lambda v: round(round(v / 255 * (colours - 1)) * 255 / (colours - 1))
-        )
-    strip = strip.quantize(colours, dither=Image.Dither.NONE)
+        steps = colours - 1
+        strip = strip.point(lambda v: round(round(v / 255 * steps) * 255 / steps))
+        method = Image.Quantize.MEDIANCUT
+    else:
+        method = Image.Quantize.FASTOCTREE  # keeps the few colours of lines on white
+    strip = strip.quantize(colours, method=method, dither=Image.Dither.NONE)
     file = io.BytesIO()
     strip.save(file, format="png", optimize=True)
     return file.getvalue()

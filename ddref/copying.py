@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 PACKAGE = Path(__file__).resolve().parent
+NOT_COPIED = {"command", "copying", "lazy", "exercises"}  # of no use elsewhere
 ADDRESS = "https://github.com/ddref/ddref"
 
 Node: TypeAlias = Any  # of a syntax tree; its fields depend on its kind
@@ -187,7 +188,7 @@ def public() -> list[str]:
     names, pending = [], [PACKAGE.name]
     while pending:
         file = pending.pop(0)
-        if file.split(".")[1:2] not in (["command"], ["copying"], ["lazy"]):
+        if not {*file.split(".")[1:2]} & NOT_COPIED:
             pending += files_in(file)
             for name, node in read(file).here.items():
                 defined = isinstance(node, ast.FunctionDef | ast.ClassDef)

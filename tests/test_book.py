@@ -136,72 +136,65 @@ def test_figures_become_frames_and_are_closed():
     assert found.png.startswith(b"\x89PNG") and plt.get_fignums() == []
 
 
-def test_the_sentences_are_a_list_and_the_picture_is_an_output_of_its_own(monkeypatch):
+def test_a_notebook_gets_the_picture_and_the_sentences_in_lines(monkeypatch, capsys):
     display = pytest.importorskip("IPython.display")
     shown = []
     monkeypatch.setattr(display, "display", lambda data, raw: shown.append(data))
-    figure = book.scrub(greys(0, 1), ["1: <b>", "2: & more"], label="size", begin=1)
-    figure._ipython_display_()
-    picture, sentences = shown
-    assert "image/png" in picture and "text/html" not in picture
-    assert sentences["text/plain"] == "1: <b>\n2: & more"
-    assert (
-        '<ol class="ddref-scrub" data-label="size" data-begin="1">'
-        in sentences["text/html"]
-    )
-    assert "<li>1: &lt;b&gt;</li>" in sentences["text/html"]
+    book.scrub(greys(0, 1), ["1: <b>", "2: & more"])._ipython_display_()
+    assert capsys.readouterr().out == "1: <b>\n2: & more\n"
+    assert [set(data) for data in shown] == [{"image/png", "text/plain"}]
 
 
 @pytest.mark.parametrize(
-    "frames, said, begin, fault",
+    "frames, said, fault",
     [
-        (greys(0, 1), ["a"], 0, "2 frames have 1 sentences"),
-        (greys(0), ["a"], 0, "1 frames have 1 sentences"),
-        (greys(0, 1), ["a", "b"], 2, "begin = 2"),
-        ([np.zeros((2, 3)), np.zeros((3, 3))], ["a", "b"], 0, "different sizes"),
+        (greys(0, 1), ["a"], "2 frames have 1 sentences"),
+        (greys(0), ["a"], "1 frames have 1 sentences"),
+        (greys(0, 1), ["a", "b\nc"], "one line"),
+        ([np.zeros((2, 3)), np.zeros((3, 3))], ["a", "b"], "different sizes"),
     ],
 )
-def test_frames_that_make_no_figure_are_refused(frames, said, begin, fault):
+def test_frames_that_make_no_figure_are_refused(frames, said, fault):
     with pytest.raises(ValueError, match=fault):
-        book.scrub(frames, said, begin=begin)
+        book.scrub(frames, said)
 
 
 @pytest.mark.slow  # a browser
 def test_the_slider_shows_a_frame_and_its_sentence_at_a_time(tmp_path):
     if not any(map(shutil.which, pages_check.BROWSERS)):
         pytest.skip("no Chromium; it is needed to run the script")
-    figure = book.scrub(
-        greys(0, 0.5, 1),
-        ["one: black", "two: grey", "three: white"],
-        label="n",
-        begin=1,
-    )
+    said = ["one: black", "two: grey", "three: λ_S"]
+    lines = "\n".join(said)
+    figure = book.scrub(greys(0, 0.5, 1), said)
     (tmp_path / "strip.png").write_bytes(figure.png)
     vendor = (notebooks.ROOT / "_vendor" / "book").as_uri()
     (tmp_path / "page.html").write_text(
         f'<!DOCTYPE html><link rel="stylesheet" href="{vendor}/scrub.css"><script defer src="{vendor}/scrub.js"></script>'
-        f'<div class="cell_output"><img src="strip.png" alt="x">{figure._repr_html_()}</div>'
+        '<main class="bd-article"><div class="cell tag_scrub"><div class="cell_output"><img src="strip.png" alt="x">'
+        f'<div class="output stream"><div class="highlight"><pre>{lines}</pre></div></div></div></div>'
     )
-    state = """() => [document.querySelector(".ddref-scrub-said").textContent,
+    state = """() => [document.querySelector(".scrub-said").textContent,
       document.querySelector("input").getAttribute("aria-valuetext"),
       Math.round(-new DOMMatrix(getComputedStyle(document.querySelector("img")).transform).f
-                 / document.querySelector(".ddref-scrub-view").getBoundingClientRect().height * 100) / 100]"""
+                 / document.querySelector(".scrub-view").getBoundingClientRect().height * 100) / 100]"""
     with pages_check.opened_browser() as browser:
         window = browser.new_page(viewport={"width": 400, "height": 700})
         window.goto((tmp_path / "page.html").as_uri(), wait_until="load")
-        assert window.evaluate(state) == ["two: grey", "two: grey", 1]
+        assert window.evaluate(state) == ["one: black", "one: black", 0]
         window.locator("input").focus()
+        window.keyboard.press("ArrowRight")
+        assert window.evaluate(state) == ["two: grey", "two: grey", 1]
         window.keyboard.press("End")
-        assert window.evaluate(state) == ["three: white", "three: white", 2]
+        assert window.evaluate(state) == ["three: λS", "three: λ_S", 2]
         window.keyboard.press("Home")
         assert window.evaluate(state) == ["one: black", "one: black", 0]
-        assert not window.locator("ol").is_visible()
+        assert not window.locator("pre").is_visible()
         window.emulate_media(media="print")
         assert (
-            window.locator("ol").is_visible()
+            window.locator("pre").is_visible()
             and not window.locator("input").is_visible()
         )
         sizes = window.evaluate(
-            "['img', '.ddref-scrub-view'].map(name => document.querySelector(name).offsetHeight)"
+            "['img', '.scrub-view'].map(name => document.querySelector(name).offsetHeight)"
         )
         assert sizes[0] == sizes[1]  # all frames

@@ -25,7 +25,7 @@ REPOSITORY = PYPROJECT["project"]["urls"]["Repository"]
 # What stands on what: a file or folder of ddref/ imports from the floors below it. On one floor nothing imports
 # sideways, but for what SIDEWAYS names.
 FLOORS = (
-    {"arrays", "npz", "copying", "lazy", "book"},
+    {"arrays", "npz", "copying", "lazy", "book", "exercises"},
     {"measure"},  # the one rule by which a set is exact
     {"distill", "nearest", "box", "labels_only", "gauge", "intercept", "frontier", "kernel_points", "spectrum"}
     | {"maps", "nonsurjective", "datasets", "tables", "kip"},

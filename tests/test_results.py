@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import math
+import re
 import statistics
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddref import datasets, distill, krr, maps, measure, nearest
+from tools import results_page
 from tools import results_tables as tables
 
 FILES = sorted((tables.ROOT / "results").glob("*.json"))
@@ -403,6 +405,23 @@ def test_private_releases_reached_the_figures_that_the_book_tells():
     assert best == {"mnist": "18", "fashion-mnist": "12"}
 
 
+# -- what chapter 15 shows
+
+
+def test_the_rows_of_the_page_are_those_of_the_measured_files():
+    measured = results_page.page(results_page.read("tables"), results_page.read("kip"))
+    assert results_page.read("page") == json.loads(json.dumps(results_page.short(measured)))
+
+
+def test_the_rows_of_the_page_hold_for_every_model_what_its_sets_were_measured_at():
+    shown = results_page.read("page")
+    assert len(shown["models"]) == 15 and len(shown["sets"]) == sum(
+        len(run["sets"]) for name, kind in PARTS for run in STORED[name][kind].get("runs", [STORED[name][kind]])
+    )
+    for row in shown["models"]:
+        errors = [one["relative_error"] for one in shown["sets"] if (one["data"], one["map"]) == (row["data"], row["map"])]
+        assert row["largest_error"] == max(errors) and row["decisions_changed"] == 0
+        assert row["distilled"] == [row["original"]] * 3
 def test_the_notation_says_which_figure_of_mnist_is_which():
     folder = tables.ROOT / "results"
     names = ("linear", "kip", "tables", "your_data")

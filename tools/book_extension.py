@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 from ddref import copying
 
 COPIES = "_static/copies"  # folder of the files to download, in the built book
-WIDGETS = {"ddref-playground": "playground", "ddref-scrub": "scrub"}  # a class: the .js and .css of _vendor/book/ that pages with it need
+WIDGETS = {"ddref-playground": "playground", "tag_scrub": "scrub"}  # a class, and the .js and .css of _vendor/book/ for it
 
 # -- the listing
 
@@ -231,7 +231,7 @@ def without_thebe(app, pagename, templatename, context, doctree):
     which the browser reports as an error.
     """
     scripts = context.get("script_files", [])
-    context["script_files"] = [script for script in scripts if "thebe" not in source(script).lower()]
+    scripts[:] = [script for script in scripts if "thebe" not in source(script).lower()]  # others add to this list
 
 
 def source(script):

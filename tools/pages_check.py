@@ -73,7 +73,7 @@ REACH = r"""
 LATE = {
     "01_ridge", "05_fewer_or_all",
     "12_scale", "13_privacy", "14_your_data",
-    "15_results", "16_photographs",
+    "16_photographs",
 }  # fmt: skip
 
 # Runs in a chapter as it opens: the picture of its claim is in the first screen, and the map says where one is.
@@ -265,6 +265,11 @@ READABLE = r"""() => {
     const below = background(node), shades = [light(over(parse(style.color), below)), light(below)];
     const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
     if (contrast < (large ? 3 : 4.5)) pale.add(`${contrast.toFixed(2)}:1 "${text}"`);
+  }
+  for (const node of document.querySelectorAll("mjx-math :is(.ddref-data, .ddref-set, .ddref-regularisation)")) {
+    const below = background(node), shades = [light(over(parse(getComputedStyle(node).color), below)), light(below)];
+    const contrast = (Math.max(...shades) + 0.05) / (Math.min(...shades) + 0.05);
+    if (contrast < 4.5) pale.add(`${contrast.toFixed(2)}:1 "${node.dataset.symbol}"`);
   }
   const say = (what, items) => items.size
     ? [`${what} (${items.size}): ${[...items].slice(0, 3).join(" | ")}`] : [];

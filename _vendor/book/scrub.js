@@ -1,35 +1,37 @@
-/* A figure with a slider: one picture with its frames below each other, and a list with a sentence for each
-   (ddref.book.scrub). Without this script both are shown whole. */
+/* A figure with a slider (ddref.book.scrub): a cell with the tag `scrub` has a picture with its frames below each
+   other, and has printed a sentence for each. Without this script both are shown whole. */
 (() => {
   "use strict";
   const made = (tag, className) => Object.assign(document.createElement(tag), {className});
 
-  function start(list) {
-    const image = list.closest(".cell_output, .ddref-scrub-box")?.querySelector("img");
-    const said = [...list.children].map(item => item.textContent.trim()), n = said.length;
+  function start(cell) {
+    const image = cell.querySelector("img"), printed = cell.querySelector(".output.stream");
+    const said = printed?.textContent.trim().split("\n") ?? [], n = said.length;
     if (!image || n < 2) return;
-    const view = made("div", "ddref-scrub-view"), box = made("label", "ddref-scrub-control");
-    const name = made("span", "ddref-scrub-name"), input = made("input", ""), text = made("p", "ddref-scrub-said");
-    const place = image.closest("a.image-reference") ?? image; // a link to the strip alone would lead astray
-    place.replaceWith(view);
+    const view = made("div", "scrub-view"), input = made("input", "scrub-input"), text = made("p", "scrub-said");
+    (image.closest("a.image-reference") ?? image).replaceWith(view); // a link to the strip alone would lead astray
     view.append(image);
-    name.textContent = list.dataset.label;
-    Object.assign(input, {type: "range", min: 0, max: n - 1, step: 1, value: list.dataset.begin});
-    box.append(name, input);
-    view.after(box, text);
-    list.classList.add("ddref-scrub-heard");
+    view.after(input, text);
+    printed.classList.add("scrub-printed");
+    Object.assign(input, {type: "range", min: 0, max: n - 1, step: 1, value: 0});
+    input.setAttribute("aria-label", "Frame of the figure");
 
-    const resize = () => { view.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight / n}`; };
+    const resize = () => {
+      view.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight / n}`;
+      // pixels of images stay squares where they are enlarged; a plot is about as large as it is shown
+      image.style.imageRendering = view.clientWidth > 1.8 * image.naturalWidth ? "pixelated" : "auto";
+    };
     const show = () => {
       image.style.transform = `translateY(${-100 * input.value / n}%)`;
-      text.textContent = said[input.value];
+      text.replaceChildren(...said[input.value].split(/(?=_S\b)/).flatMap((part, i) =>
+        i ? [Object.assign(made("sub", ""), {textContent: "S"}), part.slice(2)] : [part]));
       input.setAttribute("aria-valuetext", said[input.value]);
     };
-    image.complete ? resize() : image.addEventListener("load", resize);
     image.loading = "eager";
+    image.complete ? resize() : image.addEventListener("load", resize);
     input.addEventListener("input", show);
     show();
   }
-  const begin = () => document.querySelectorAll("ol.ddref-scrub").forEach(start);
+  const begin = () => document.querySelectorAll(".cell.tag_scrub").forEach(start);
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", begin) : begin();
 })();
