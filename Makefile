@@ -5,7 +5,7 @@ PY      = $(VENV)/bin/python
 STAMP   = $(VENV)/.installed-from
 OLDEST ?= .venv-oldest
 # Tests of the book and its tools, which are built with the pinned versions only.
-BOOK_TESTS = test_book_extension.py test_ci.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py test_playground.py \
+BOOK_TESTS = test_book_extension.py test_ci.py test_exercise_answers.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py test_playground.py \
     test_results.py test_search_sections.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
