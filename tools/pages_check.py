@@ -73,7 +73,6 @@ REACH = r"""
 LATE = {
     "01_ridge", "05_fewer_or_all",
     "12_scale", "13_privacy", "14_your_data",
-    "16_photographs",
 }  # fmt: skip
 
 # Runs in a chapter as it opens: the picture of its claim is in the first screen, and the map says where one is.
