@@ -5,7 +5,8 @@ PY      = $(VENV)/bin/python
 STAMP   = $(VENV)/.installed-from
 OLDEST ?= .venv-oldest
 # Tests of the book and its tools, which are built with the pinned versions only.
-BOOK_TESTS = test_book_extension.py test_ci.py test_exercise_answers.py test_exercises.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py test_playground.py \
+BOOK_TESTS = test_axe_check.py test_book_extension.py test_book_symbols.py test_ci.py test_exercise_answers.py test_exercises.py \
+    test_function_links.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py test_playground.py \
     test_results.py test_search_sections.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
@@ -17,7 +18,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-all test-oldest fuzz pages-check lab results mutants clean
+.PHONY: help book test test-all test-oldest fuzz pages-check axe pdf lab results mutants clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +51,13 @@ fuzz: $(STAMP) ## change files at random for SECONDS (default 60) and see how th
 
 pages-check: $(STAMP) ## look at every built page in headless Chromium, offline, wide and on a phone
 	$(PY) tools/pages_check.py _build/html
+
+axe: $(STAMP) ## ask axe-core whether every built page is accessible, light and dark
+	$(PY) -m tools.axe_check _build/html
+
+pdf: $(STAMP) ## print the built book as one PDF, _build/ddref.pdf
+	$(PY) -m pip install --quiet pypdf==7.1.1 # which nothing else needs
+	$(PY) -m tools.print_book _build/html _build/ddref.pdf
 
 lab: $(STAMP) ## open JupyterLab on the chapters
 	$(PY) -m jupyterlab chapters

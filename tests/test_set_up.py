@@ -1,5 +1,8 @@
 """What `make` tells uv before it installs (tools/set_up.py)."""
 
+import re
+import tomllib
+
 import pytest
 
 from tools import set_up
@@ -41,3 +44,20 @@ def test_pip_installs_where_uv_cannot(monkeypatch, uv_fails):
     assert set_up.with_uv() is not uv_fails
     assert asked[0][3:5] == ["install", "--quiet"] and asked[0][5].startswith("uv==")
     assert uv_fails or asked[-1][1:4] == ["-m", "uv", "pip"]
+
+
+def pins(path):
+    lines = (set_up.ROOT / path).read_text(encoding="utf-8").splitlines()
+    words = [line.split("#")[0].strip() for line in lines]
+    return [word for word in words if word]
+
+
+def test_binder_installs_the_package_with_versions_that_are_tested_on_an_allowed_python():
+    own, *binder = pins("binder/requirements.txt")
+    assert own == "." and set(binder) <= set(pins("requirements.txt"))
+    project = tomllib.loads((set_up.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = (set_up.ROOT / "binder/runtime.txt").read_text(encoding="utf-8").strip()
+    assert version == project["requires-python"].replace(">=", "python-")
+    extras = [project["optional-dependencies"][name] for name in ("torch", "data", "sklearn", "tables")]
+    needed = {re.split(r"[\[><=]", name)[0] for name in sum(extras, project["dependencies"])}
+    assert needed | {"matplotlib", "jupyterlab", "jupyterlab-myst"} <= {pin.partition("==")[0] for pin in binder}

@@ -118,15 +118,24 @@ SETTLE = """async () => {
   for (const motion of document.getAnimations()) motion.finish();
 }"""
 
-# Runs then: unfolds what is folded.
-PREPARE = """async () => {
-  for (const box of document.querySelectorAll("details")) box.open = true;
-  for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+# Pictures below the window are loaded, too.
+PREPARE_IMAGES = """async () => {
   for (const image of document.images) image.loading = "eager";
   await Promise.allSettled([...document.images].map(image => image.decode()));
   await document.fonts.ready;
+}"""
+
+# Runs then: unfolds what is folded.
+PREPARE = (
+    """async () => {
+  for (const box of document.querySelectorAll("details")) box.open = true;
+  for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+  await ("""
+    + PREPARE_IMAGES
+    + """)();
   await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
+)
 
 # Runs in the prepared page and returns a list of sentences, empty for a good page.
 INSPECT = (
