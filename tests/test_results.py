@@ -360,7 +360,8 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     """Those that are not stored, too; with the figures that chapter 16 tells in words."""
     parts = json.loads((PHOTOGRAPHS.parent / "photographs.json").read_text(encoding="utf-8"))
     found = {(name, row["m"]): row for name in parts if name != "machine" for row in parts[name]["sets"]}
-    wanted = {("fashion-50", 20), ("fashion-200", 73), ("cifar-400", 48), ("cifar-400-few", 48)}
+    wanted = {("fashion-50", 20), ("fashion-200", 73), ("mnist-200", 73)}
+    wanted |= {("cifar-400", 48), ("cifar-400-few", 48), ("cifar-400-axes", 20)}
     assert {("cifar-100", m) for m in (12, 20, 60)} | wanted <= found.keys()
     for row in found.values():
         assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
@@ -369,8 +370,11 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     best = found["cifar-400", 48]
     assert round(100 * best["accuracy"], 1) == 71.0 and parts["cifar-400"]["images"] == 50_000
     assert best["float32"]["decisions_changed"] == 0  # as it is stored
-    cifar = parts["cifar-100"]
-    assert round(100 * (cifar["accuracy"] - cifar["accuracy_with_filters_of_a_seed"])) == 3
+    axes = found["cifar-400-axes", 20]
+    assert round(100 * axes["accuracy"], 1) == 69.4 and parts["cifar-400-axes"]["p"] == 1_600
+    assert round(100 * found["mnist-200", 73]["accuracy"], 1) == 98.0
+    for cifar in (parts["cifar-100"], parts["cifar-400"]):
+        assert 3 < 100 * (cifar["accuracy"] - cifar["accuracy_with_filters_of_a_seed"]) < 4
     assert parts["fashion-50"]["accuracy_with_filters_of_a_seed"] >= parts["fashion-50"]["accuracy"]
 
 
