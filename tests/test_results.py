@@ -378,6 +378,20 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     assert parts["fashion-50"]["accuracy_with_filters_of_a_seed"] >= parts["fashion-50"]["accuracy"]
 
 
+def test_what_the_photographs_are_worth_elsewhere_is_what_chapter_16_tells():
+    uses = json.loads((PHOTOGRAPHS.parent / "photographs_uses.json").read_text(encoding="utf-8"))
+    kip, model = uses["numbers"]["kip"], uses["numbers"]["accuracy_of_the_model"]
+    some = [at for at in kip if at["m"] in (20, 50)]
+    assert len(some) == 2 and all(at["accuracy"] > model - 0.011 and at["relative_error"] > 0.69 for at in some)
+    assert max(max(at["accuracy"]) for at in uses["numbers"]["random"]) < model > max(at["accuracy"] for at in uses["numbers"]["greedy"])
+    nine, ten = uses["count"]["sets"]
+    assert not nine["converged"] and ten["converged"] and ten["m"] == 10 and ten["decisions_changed"] == 0
+    inside = {at["m"]: at for at in uses["bounds"]["sets"]}
+    assert all(at["converged"] and at["decisions_changed"] == 0 for at in inside.values()) and {12, 20, 60} == inside.keys()
+    for row in uses["transfer"]["sets"]:
+        assert all(row[name]["set"]["accuracy"] < uses["transfer"]["models"][name] - 0.1 for name in uses["transfer"]["models"])
+
+
 def test_the_photographs_are_small_files():
     sizes = {path.name: path.stat().st_size for path in PHOTOGRAPHS.glob("*.npz")}
     assert SETS and max(sizes.values()) < 1e6 and sum(sizes.values()) < 3e6
