@@ -388,6 +388,10 @@ def test_what_the_photographs_are_worth_elsewhere_is_what_chapter_16_tells():
     assert not nine["converged"] and ten["converged"] and ten["m"] == 10 and ten["decisions_changed"] == 0
     inside = {at["m"]: at for at in uses["bounds"]["sets"]}
     assert all(at["converged"] and at["decisions_changed"] == 0 for at in inside.values()) and {12, 20, 60} == inside.keys()
+    free = {at["m"]: at for at in json.loads((PHOTOGRAPHS.parent / "photographs.json").read_text(encoding="utf-8"))["cifar-100"]["sets"]}
+    for m, at in inside.items():
+        assert at["steps"] <= 2 * free[m]["steps"] and at["rms_change"] < 1.02 * free[m]["rms_change"]
+        assert at["8 bits"]["accuracy"] > model - 0.005
     for row in uses["transfer"]["sets"]:
         assert all(row[name]["set"]["accuracy"] < uses["transfer"]["models"][name] - 0.1 for name in uses["transfer"]["models"])
 

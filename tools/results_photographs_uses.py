@@ -223,8 +223,9 @@ class Single(Patches):
         at = super().linearise(X)
         at.A, at.cell_means, at.scale = at.A.float(), at.cell_means.float(), at.scale.float()
         at.images = [tuple(A.float() for A in each) for each in at.images]
-        push, pull = at.push, at.pull
+        push, pull, jacobians = at.push, at.pull, at.jacobians
         at.push, at.pull = (lambda dX: push(dX.float()).double()), (lambda Z: pull(Z.float()).double())
+        at.jacobians = lambda: jacobians().double()
         return at
 
 
