@@ -54,7 +54,7 @@ FAULTS = {
     "thin": ({"body": '<p style="font-weight: 300">Fig. 1</p>'}, "thin text (1): Fig. 1"),
     "pale": ({"body": '<p style="color: #767676; background: #eee">Fig. 1</p>'}, 'pale text (1): 3.91:1 "Fig. 1"'),
     "pale-symbol": (
-        {"body": '<mjx-math><b class="ddref-set" data-symbol="X_S" style="color: #aaa">x</b></mjx-math>'},
+        {"body": '<mjx-container><mjx-math><b class="ddref-set" data-symbol="X_S" style="color: #aaa">x</b></mjx-math></mjx-container>'},
         'pale text (1): 2.32:1 "X_S"',
     ),
     "pale-in-the-dark": ({"body": '<p style="color: #333">Fig. 1</p>'}, "wide: dark: pale text (1): 1."),

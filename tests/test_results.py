@@ -392,6 +392,10 @@ def test_what_the_photographs_are_worth_elsewhere_is_what_chapter_16_tells():
     for m, at in inside.items():
         assert at["steps"] <= 2 * free[m]["steps"] and at["rms_change"] < 1.02 * free[m]["rms_change"]
         assert at["8 bits"]["accuracy"] > model - 0.005
+    ways = uses["ways"]["ways"]
+    assert [name for name, at in ways.items() if at["converged"]] == ["products, preconditioned", "products in float32", "50 filters first"]
+    both = ways["50 filters first"]["computing_seconds"] + ways["50 filters first"]["first"]["computing_seconds"]
+    assert both > ways["products, preconditioned"]["computing_seconds"] > ways["products in float32"]["computing_seconds"]
     for row in uses["transfer"]["sets"]:
         assert all(row[name]["set"]["accuracy"] < uses["transfer"]["models"][name] - 0.1 for name in uses["transfer"]["models"])
 

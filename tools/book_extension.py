@@ -217,7 +217,8 @@ def map_of(toc, current, titles):
 
 def link_to(number, page, current, titles):
     title = html.escape(f"{number} {titles[page]}")
-    here = ' aria-current="page"' if page == current else ""
+    # Tab passes the others by: the menu of the book has the same links.
+    here = ' aria-current="page"' if page == current else ' tabindex="-1"'
     return f'<a href="{Path(page).name}.html" title="{title}"{here}><span>{number}</span></a>'
 
 

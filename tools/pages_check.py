@@ -65,7 +65,7 @@ REACH = r"""
                              || box.left < place.left - 1);
   };
   say("column of a table out of reach", [...document.querySelectorAll("main tr")]
-    .filter(row => row.cells.length && visible(row) && [row.cells[0], [...row.cells].at(-1)].some(outside))
+    .filter(row => row.cells.length && visible(row) && !row.closest("table.as-cards > thead") && [row.cells[0], [...row.cells].at(-1)].some(outside))
     .map(row => short(row.textContent)));
 """
 
@@ -200,7 +200,7 @@ INSPECT = (
     return false;
   };
   const wide = [...document.querySelectorAll("main *")].filter(node =>
-    !node.closest("mjx-assistive-mml, dialog") && visible(node)
+    !node.closest("mjx-assistive-mml, dialog, table.as-cards > thead") && !node.parentElement.closest("svg") && visible(node)
     && node.getBoundingClientRect().width > 1 && node.getBoundingClientRect().right > width + 1
     && !node.parentElement.closest("mjx-container") && !scrolls(node));
   say("sticks out of the page", wide.map(node => `${name(node)} "${short(node.textContent).slice(0, 40)}"`));
