@@ -109,9 +109,8 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> Table:
 
     Examples
     --------
-    >>> from ddref import book
     >>> rows = [("MNIST", 60000, "86.2 %"), ("digits", 1437, None)]
-    >>> book.table(rows, ["data", "images", "right"])
+    >>> table(rows, ["data", "images", "right"])
     data    images   right
     MNIST   60,000  86.2 %
     digits   1,437       –
@@ -204,8 +203,7 @@ def scrub(
     Examples
     --------
     >>> import numpy as np
-    >>> from ddref import book
-    >>> book.scrub([np.zeros((2, 3)), np.ones((2, 3))], ["0: black", "1: white"])
+    >>> scrub([np.zeros((2, 3)), np.ones((2, 3))], ["0: black", "1: white"])
     Scrub(said=('0: black', '1: white'))
     """
     if not len(frames) == len(said) >= 2:

@@ -155,8 +155,8 @@ def book(clone):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("_config.yml", "references.bib"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("_static/favicon.svg", "chapters/images/ten_points.png"):
-        (folder / name).parent.mkdir(parents=True)
+    for name in ("_static/favicon.svg", "chapters/images/ten_points.png", "chapters/notation.md"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     for name in ("python", "jupyter-book"):
         clone.program(f".venv/bin/{name}", f'#!/usr/bin/env bash\nexec {programs / name} "$@"\n')

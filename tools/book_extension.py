@@ -201,7 +201,7 @@ def with_map(app, pagename, templatename, context, doctree):
 
 def map_of(toc, current, titles):
     """All numbered chapters in their parts, each a link, with `current` marked; nothing above other pages."""
-    parts = [part for part in toc["parts"] if part.get("numbered")]
+    parts = [part for part in toc.get("parts", []) if part.get("numbered")]
     chapters = [entry["file"] for part in parts for entry in part["chapters"]]
     if current not in chapters:
         return ""
