@@ -396,6 +396,10 @@ def test_what_the_photographs_are_worth_elsewhere_is_what_chapter_16_tells():
     assert [name for name, at in ways.items() if at["converged"]] == ["products, preconditioned", "products in float32", "50 filters first"]
     both = ways["50 filters first"]["computing_seconds"] + ways["50 filters first"]["first"]["computing_seconds"]
     assert both > ways["products, preconditioned"]["computing_seconds"] > ways["products in float32"]["computing_seconds"]
+    assert round(100 * uses["flips"]["accuracy"], 1) == 62.6 and uses["flips"]["without"] == model
+    assert uses["speed"]["one product"] < uses["speed"]["convolutions"] and uses["speed"]["difference"] < 1e-5
+    last = uses["transfer"]["sets"][-1]
+    assert all(last[name]["set"]["accuracy"] > last[name]["real images, one-hot"]["accuracy"] + 0.05 for name in uses["transfer"]["models"])
     for row in uses["transfer"]["sets"]:
         assert all(row[name]["set"]["accuracy"] < uses["transfer"]["models"][name] - 0.1 for name in uses["transfer"]["models"])
 
