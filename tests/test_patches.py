@@ -188,7 +188,7 @@ def small_problem(m=8, filters=6, seed=0, dtype=torch.float64):
 def test_every_method_finds_an_exact_set_of_images(method):
     phi, W, X_0 = small_problem()
     found = solve(phi, W, X_0, method=method)
-    assert found.converged and len(phi.A.T) * 8 == len(W) == 48
+    assert found.certificate.exact and len(phi.A.T) * 8 == len(W) == 48
     W_S, condition = refit(phi(found.X_S), found.Y_S, 0.0)
     assert error(W_S, W) < tolerance(condition, "float64") + found.residual
 
@@ -199,6 +199,6 @@ def test_pixels_stay_between_black_and_white_where_that_is_asked_for(method):
     free = solve(phi, W, X_0, method=method)
     assert free.X_S.min() < -0.01
     found = solve(phi, W, X_0, method=method, bounds=(0.0, 1.0))
-    assert found.converged and found.X_S.min() == 0 and found.X_S.max() <= 1
+    assert found.certificate.exact and found.X_S.min() == 0 and found.X_S.max() <= 1
     W_S, condition = refit(phi(found.X_S), found.Y_S, 0.0)
     assert error(W_S, W) < tolerance(condition, "float64") + found.residual

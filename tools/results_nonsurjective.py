@@ -67,7 +67,7 @@ def transition(say):
                     many = solve_many(phi, W, starts)
                     best.append(many.best.residual)
                     rates.append(many.success_rate)
-                    steps += [n for n, good in zip(many.steps, many.converged, strict=True) if good]
+                    steps += [n for n, good in zip(many.steps, many.exact, strict=True) if good]
                 found.append({"activation": activation, "d": d, "p": p, "r": r, "m": m, "count": exact_count,
                               "starts": STARTS, "success_rates": rates, "best_residuals": best,
                               "median_steps_where_exact": statistics.median(steps) if steps else None})  # fmt: skip
@@ -93,11 +93,11 @@ def trained(p, activation, lam=0.1):
 
 def judged(phi, W, X_0, X_test, classes, **options):
     """One run of the solver, retrained by NumPy's least squares."""
-    found, times = stopwatch(lambda: solve(phi, W, X_0, **options))
+    found, times = stopwatch(lambda: solve(phi, W, X_0, unfinished=True, **options))
     W_S = tensor(np.linalg.lstsq(phi(found.X_S).numpy(), found.Y_S.numpy(), rcond=None)[0])
     before, after = phi(X_test) @ W, phi(X_test) @ W_S
     return {"m": len(X_0), "residual": found.residual, "relative_error": measure.relative_error(W_S, W),
-            "steps": found.steps, "converged": found.converged, "condition": found.condition,
+            "steps": found.steps, "converged": found.certificate.exact, "condition": found.certificate.condition,
             "moved": measure.relative_error(found.X_S, X_0), "largest_change": float((found.X_S - X_0).abs().max()),
             "accuracy": measure.accuracy(before.numpy(), classes),
             "accuracy_distilled": measure.accuracy(after.numpy(), classes),
@@ -135,9 +135,9 @@ def accuracy(say):
 
     for m in (10, 15, 20, 25, 30, 35, 40, 50, 70, 100, 150, 200, 256):
         X_0 = X[order[:m]]
-        one = solve(phi, W, X_0, max_steps=100)
+        one = solve(phi, W, X_0, max_steps=100, unfinished=True)
         (solver, missed), (labels, missed_labels) = score(phi(one.X_S)), score(phi(X_0))
-        found.append({"m": m, "solver": solver, "solver_error": missed, "exact": one.converged, "labels": labels,
+        found.append({"m": m, "solver": solver, "solver_error": missed, "exact": one.certificate.exact, "labels": labels,
                       "labels_error": missed_labels})  # fmt: skip
         say(m, found[-1])
     scores = phi(X_test) @ W

@@ -109,7 +109,7 @@ def solved(
             report(f"moving {len(X_0)} points, step {progress.step}")
 
     if b is None:
-        found = solve(phi, W, X_0, tol=1e-13, callback=told)
+        found = solve(phi, W, X_0, tol=1e-13, callback=told, unfinished=True)
         return found.X_S, found.residual, found.steps
     xp = array_namespace(W)
     size = float(phi(X_0).std()) or 1.0
@@ -124,5 +124,6 @@ def solved(
         X_0,
         tol=1e-13,
         callback=told,
+        unfinished=True,
     )
     return found.X_S, found.residual, found.steps

@@ -28,11 +28,13 @@ _FILE_OF = {
     "solve_twice": "twice",
     "SolvedSet": "solver",
     "ManyStarts": "solver",
+    "NoConvergence": "solver",
     "Progress": "solver",
 }
 _FILES = ("count", "layer", "linearised", "systems", "solver", "twice")
 __all__ = [
     "ManyStarts",
+    "NoConvergence",
     "OneLayer",
     "Progress",
     "SolvedSet",

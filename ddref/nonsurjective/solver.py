@@ -33,6 +33,8 @@ from ..arrays import (
     thin_svd,
     warn_dropped,
 )
+from ..measure import Certificate, tolerance
+from ..recipe import certified
 from .count import generic_count
 from .layer import check_tensors
 from .linearised import Linearisation, with_free
@@ -42,15 +44,22 @@ TOL = {torch.float64: 1e-12, torch.float32: 2e-5}  # default tolerance of solve
 
 
 class SolvedSet(NamedTuple):
-    """A distilled set of inputs; exact only where `converged` is True."""
+    """A distilled set of inputs; exact only where `certificate.exact` is True."""
 
     X_S: Array  # (m, d)
     Y_S: Array  # (m, k), from phi(X_S) as returned
+    lam_S: float
+    certificate: Certificate  # of the set as returned, by training on it
     residual: float  # ||W - phi(X_S)^T alpha|| / ||W||, best alpha: what is not carried
     steps: int
-    converged: bool  # residual <= tol
-    condition: float  # of phi(X_S)
-    lam_S: float
+
+
+class NoConvergence(ValueError):
+    """A search that ended at points which do not train the model; `found` has them."""
+
+    def __init__(self, message: str, found: SolvedSet) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class Progress(NamedTuple):
@@ -67,9 +76,9 @@ class Progress(NamedTuple):
 class ManyStarts(NamedTuple):
     """`solve` from several starts."""
 
-    best: SolvedSet  # of those that converged the best conditioned, else least residual
+    best: SolvedSet  # of the exact ones the best conditioned, else least residual
     success_rate: float
-    converged: tuple[bool, ...]
+    exact: tuple[bool, ...]
     residuals: tuple[float, ...]
     steps: tuple[int, ...]
 
@@ -88,6 +97,7 @@ def solve(
     method: str | None = None,
     bounds: tuple[float, float] | None = None,
     rtol: float | None = None,
+    unfinished: bool = False,
 ) -> SolvedSet:
     """Inputs near `X_0` that train the model `W` through any differentiable map, with
     their labels.
@@ -113,8 +123,9 @@ def solve(
     lam_S : float
         Regularisation that will be used to train on the set; it enters the labels only.
     tol : float, optional
-        When to stop, relative to the norm of `W`. Default: 1e-12 in float64, 2e-5 in
-        float32.
+        Residual to stop at, relative to the norm of `W`. Default: 1e-12 in float64,
+        2e-5 in float32, or 50 times eps and the condition number where that is less;
+        and the set has to be exact. With a `tol` of your own it is solved to that.
     max_steps : int
         Accepted steps. A step that does not reduce the residual is damped more and
         tried again, at the same price.
@@ -138,15 +149,20 @@ def solve(
         Rank cutoff of `W` relative to its largest singular value. Default: 1e-10, or
         max(p, k) * eps where larger. Warns when it drops more than rounding; the
         residual includes what it drops.
+    unfinished : bool
+        Return the points where the search ends, whatever they are worth. Where
+        `certificate.exact` is False they are *not* exact: retraining misses `W` by the
+        `residual`.
 
     Returns
     -------
     SolvedSet
-        Where `converged` is False the set is *not* exact: retraining misses `W` by the
-        `residual`.
 
     Raises
     ------
+    NoConvergence
+        A ValueError: the search ended before the set was exact, or solved to `tol`. Its
+        `found` has the points.
     ValueError, TypeError
         For shapes that do not fit, fewer points than rank(W), equal rows in `X_0`, NaN
         or Inf; a `phi` that mixes rows, whose features are not finite at `X_0`, or that
@@ -166,13 +182,13 @@ def solve(
     >>> phi = lambda X: torch.cat([X**0, X, X**2], dim=1)  # one input, three features
     >>> W = torch.tensor([[2.0], [0.0], [2.0]]).double()  # the model 2 + 2 x^2
     >>> found = solve(phi, W, torch.tensor([[-2.0], [1.0]]).double())
-    >>> found.converged, bool(abs(found.X_S.prod() + 1) < 1e-9)  # product of two points
+    >>> found.certificate.exact, bool(abs(found.X_S.prod() + 1) < 1e-9)  # the product
     (True, True)
     """
     check_tensors(W=W, X_0=X_0)
     check_arrays(W=W, X_0=X_0)
     lam_S = check_lam(lam_S, "lam_S")
-    tol = TOL[W.dtype] if tol is None else check_lam(tol, "tol")
+    aim = None if tol is None else check_lam(tol, "tol")
     check_count(max_steps, "max_steps", 0)
     check_search(damping, method)
     Q, C, dropped = column_basis(W.detach(), rtol)
@@ -182,6 +198,7 @@ def solve(
     fit, steps, start = problem.first_fit(), 0, time.monotonic()
     while True:
         residual = relative(fit.R @ C, W)
+        tol = default_tol(fit.condition, W.dtype) if aim is None else aim
         moved, seconds = relative(X - X_0, X_0), time.monotonic() - start
         points = X.to(W.dtype, copy=True)
         progress = Progress(steps, residual, damping, moved, seconds, points)
@@ -194,30 +211,46 @@ def solve(
         X, fit, damping = accepted
         steps += 1
 
-    return solved_set(W, C, X, fit, steps, tol, dropped, lam_S)
+    found = solved_set(phi, W, C, X, fit, steps, dropped, lam_S)
+    return found if unfinished else finished(found, aim)
+
+
+def default_tol(condition: float, dtype: torch.dtype) -> float:
+    """Where a search stops: at what is exact, and at that finely."""
+    return min(TOL[dtype], tolerance(condition, dtype))
 
 
 def solved_set(
+    phi: Callable[[Array], Array],
     W: Array,
     C: Array,
     X: Array,
     fit: Fit,
     steps: int,
-    tol: float,
     dropped: float,
     lam_S: float,
 ) -> SolvedSet:
     """The points X with their labels and what they miss of ``W = Q C``."""
     residual = relative(fit.R @ C, W)
     Y_S = fit.Phi @ W.to(torch.float64) + lam_S * (fit.alpha @ C)
-    return SolvedSet(
-        X.to(W.dtype),
-        Y_S.to(W.dtype),
-        residual + dropped,
-        steps,
-        residual <= tol,
-        fit.condition,
-        lam_S,
+    X_S, Y_S, W = X.to(W.dtype), Y_S.to(W.dtype), W.detach()
+    certificate = certified(phi, X_S, Y_S, lam_S, W)
+    return SolvedSet(X_S, Y_S, lam_S, certificate, residual + dropped, steps)
+
+
+def finished(found: SolvedSet, tol: float | None) -> SolvedSet:
+    """The set where it is exact, or solved to the `tol` that was asked for."""
+    if found.certificate.exact or tol is not None and found.residual <= tol:
+        return found
+    missed, allowed = found.certificate.relative_error, found.certificate.tolerance
+    raise NoConvergence(
+        f"the search ended after {found.steps} steps, and its {len(found.X_S)} points "
+        f"are not exact: training on them misses W by {missed:.2g}, "
+        f"{found.residual:.2g} of it theirs ({allowed:.2g} allowed at condition "
+        f"{found.certificate.condition:.2g}); start from more points, or other ones, "
+        "allow more steps (max_steps), or pass unfinished=True for the points as they "
+        "are",
+        found,
     )
 
 
@@ -227,7 +260,7 @@ def solve_many(
     starts: Iterable[Array],
     **options: Any,
 ) -> ManyStarts:
-    """`solve` from every start, and how often it converged.
+    """`solve` from every start, and how often the set was exact.
 
     Parameters
     ----------
@@ -258,19 +291,19 @@ def solve_many(
     >>> solve_many(phi, W, starts).success_rate
     1.0
     """
-    found = [solve(phi, W, X_0, **options) for X_0 in starts]
+    found = [solve(phi, W, X_0, unfinished=True, **options) for X_0 in starts]
     if not found:
         raise ValueError("no starts: give at least one X_0")
-    exact = [one for one in found if one.converged]
+    exact = [one for one in found if one.certificate.exact]
     best = (
-        min(exact, key=lambda one: one.condition)
+        min(exact, key=lambda one: one.certificate.condition)
         if exact
         else min(found, key=lambda one: one.residual)
     )
     return ManyStarts(
         best,
         len(exact) / len(found),
-        tuple(one.converged for one in found),
+        tuple(one.certificate.exact for one in found),
         tuple(one.residual for one in found),
         tuple(one.steps for one in found),
     )

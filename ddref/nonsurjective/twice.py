@@ -16,7 +16,15 @@ from ..arrays import Array, check_arrays, check_lam, eps_of, norm, size_of, thin
 from .count import smooth_count
 from .layer import check_tensors
 from .linearised import Linearisation
-from .solver import TOL, Problem, SolvedSet, column_basis, solve, solved_set
+from .solver import (
+    TOL,
+    Problem,
+    SolvedSet,
+    column_basis,
+    finished,
+    solve,
+    solved_set,
+)
 
 LOOSER = 10.0  # than solve: X_1 is given: of 248 random layers 4 miss 1e-12
 FULL = 1e-10  # smallest singular value, relative to the largest, of a full rank
@@ -57,11 +65,12 @@ def solve_twice(
     Returns
     -------
     SolvedSet
-        `X_1` first, then m more points; `X_1` alone where that is exact. Where
-        rounding wins, `converged` is False, as in `solve`.
+        `X_1` first, then m more points; `X_1` alone where that is exact.
 
     Raises
     ------
+    NoConvergence
+        A ValueError: rounding won. Its `found` has the best points.
     ValueError, TypeError
         Where the rank is not full, with the rank, r p and what to do; for arrays that
         `solve` refuses.
@@ -78,31 +87,32 @@ def solve_twice(
     >>> phi = lambda X: torch.cat([X**0, X, X**2], dim=1)
     >>> W = torch.tensor([[0.0], [0.0], [1.0]]).double()  # x^2: no two points train it
     >>> found = solve_twice(phi, W, torch.tensor([[-1.0], [2.0]]).double())
-    >>> found.converged, len(found.X_S), found.X_S[:2].ravel().tolist()
+    >>> found.certificate.exact, len(found.X_S), found.X_S[:2].ravel().tolist()
     (True, 4, [-1.0, 2.0])
     """
     check_tensors(W=W, X_1=X_1)
     check_arrays(W=W, X_1=X_1)
     lam_S = check_lam(lam_S, "lam_S")
-    tol = LOOSER * TOL[W.dtype] if tol is None else check_lam(tol, "tol")
+    aim = None if tol is None else check_lam(tol, "tol")
+    tol = LOOSER * TOL[W.dtype] if aim is None else aim
     W, X_1 = W.detach(), X_1.detach()
     Q, C, dropped = column_basis(W, rtol)
     problem = Problem(phi, Q, X_1, None)
 
     fit, steps = problem.first_fit(), 0
-    best = solved_set(W, C, X_1, fit, steps, tol, dropped, lam_S)
-    if best.converged:
+    best = solved_set(phi, W, C, X_1, fit, steps, dropped, lam_S)
+    if best.certificate.exact:
         return best
     dX = full_rank_direction(phi, Q, X_1, fit.Phi)
     for X_2, taken in moved_apart(phi, W, X_1, dX, fit.Phi, tol / 20):
         steps += taken
         X = torch.cat([X_1, X_2])
         fit = problem.best_coefficients(phi(X).to(torch.float64))
-        one = solved_set(W, C, X, fit, steps, tol, dropped, lam_S)
+        one = solved_set(phi, W, C, X, fit, steps, dropped, lam_S)
         best = one if one.residual < best.residual else best
-        if best.converged:
+        if best.certificate.exact or best.residual <= tol and aim is not None:
             break
-    return best
+    return finished(best, aim)
 
 
 def moved_apart(
@@ -123,7 +133,14 @@ def moved_apart(
     for _ in range(SHRINKINGS):
         X_0 = X_1 + e * dX.to(W.dtype)
         if bool(phi(X_0).isfinite().all()):
-            found = solve(lambda X: phi(X) @ N, N.T @ W, X_0, damping=0.01, tol=tol)
+            found = solve(
+                lambda X: phi(X) @ N,
+                N.T @ W,
+                X_0,
+                damping=0.01,
+                tol=tol,
+                unfinished=True,
+            )
             yield found.X_S, found.steps
         e /= 4
 

@@ -98,7 +98,8 @@ def reconstruct(
     (True, [1.0, -2.0])
     """
     check_entries(W, X_0)
-    found = solve(phi, W, X_0, tol=0.0, max_steps=max_steps, damping=1.0)
+    options = {"max_steps": max_steps, "damping": 1.0, "unfinished": True}
+    found = solve(phi, W, X_0, tol=0.0, **options)
     X, Phi = found.X_S, phi(found.X_S).detach().to(torch.float64)
     svd = thin_svd(Phi, max(Phi.shape) * eps_of(X))
     alpha = svd.U @ ((svd.Vh @ W.detach().to(torch.float64)) / svd.s[:, None])
