@@ -2,7 +2,8 @@
 (() => {
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:has(.proof):not([open])")];
+    opened = [...document.querySelectorAll("details:not([open])")]
+      .filter((box) => box.querySelector(".proof") || /^\s*Proof/.test(box.querySelector("summary")?.textContent));
     for (const box of opened) box.open = true;
   });
   addEventListener("afterprint", () => { for (const box of opened) box.open = false; });

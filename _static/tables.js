@@ -14,7 +14,8 @@ document.addEventListener("DOMContentLoaded", () => {
     table.setAttribute("role", "table");
     for (const row of table.rows) {
       row.setAttribute("role", "row");
-      for (const cell of row.cells) cell.setAttribute("role", cell.closest("thead") ? "columnheader" : "cell");
+      for (const cell of row.cells)
+        cell.setAttribute("role", cell.matches("thead *") && cell.textContent.trim() ? "columnheader" : "cell");
     }
     for (const row of table.tBodies[0]?.rows ?? [])
       [...row.cells].forEach((cell, i) => { cell.dataset.column = cell.textContent.trim() && (names[i] ?? ""); });

@@ -197,3 +197,12 @@ def test_pages_and_folder_lose_what_no_page_needs(tmp_path):
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == SIZE + own + "<title>x"
     assert (tmp_path / "search.html").read_text(encoding="utf-8") == SIZE + own + "<title>" + "".join(search) + "x"
     assert not script.exists()
+
+
+def test_the_title_of_the_menu_is_a_landmark_and_header_cells_head_something():
+    text = '<div class="sidebar-primary-item">\n<a class="navbar-brand logo"></a></div><div class="sidebar-primary-item">'
+    table = '<tr><th class="head"><p></p></th>\n<th></th><th class="head"><p>n</p></th></tr>'
+    logo, cells = book_extension.accessible(text), book_extension.accessible(table)
+    assert logo.count('role="navigation" aria-label="Home"') == 1 and logo.index("role=") < logo.index("logo")
+    assert cells == '<tr><td></td>\n<td></td><th class="head"><p>n</p></th></tr>'
+    assert book_extension.accessible(cells + "<p>th</p>") == cells + "<p>th</p>"

@@ -67,6 +67,10 @@ FAULTS = {
         {"body": '<details><summary>Proof</summary><div class="proof"><p>Short.</p></div></details>'},
         "paper: proof closed on paper (1): Short.",
     ),
+    "closed-dropdown": (
+        {"body": "<details><summary>Proof</summary><p>Short, too.</p></details>"},
+        "paper: proof closed on paper (1): Short, too.",
+    ),
     "fading-solution": (
         {
             "body": """<style>.solution p { transition: opacity 9s }</style>

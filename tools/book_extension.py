@@ -241,7 +241,7 @@ def source(script):
 
 
 def lighter(app, error):
-    """Leave out what the theme's templates write into every page and no page needs.
+    """Leave out what the theme's templates write into every page and no page needs; mend what they leave open.
 
     1.4 MB with which the theme draws icons that its web fonts have, too; the index of the search, but for its
     own page; the size of the window, said three times.
@@ -250,7 +250,7 @@ def lighter(app, error):
         return
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        kept = without_surplus(text, searches=page.name == "search.html")
+        kept = accessible(without_surplus(text, searches=page.name == "search.html"))
         if kept != text:
             page.write_text(kept, encoding="utf-8", newline="\n")
     Path(app.outdir, "_static", "scripts", "fontawesome.js").unlink(missing_ok=True)
@@ -262,6 +262,13 @@ def without_surplus(text, *, searches):
     text = re.sub(rf'[ \t]*<script[^>]* src="[^"]*\b(?:{names})\.js[^"]*"></script>\n?', "", text)
     first, *others = re.split(r'(?=<meta name="viewport"[^>]*>)', text)
     return first + "".join(others[:1] + [re.sub("^<meta[^>]*>", "", other) for other in others[1:]])
+
+
+def accessible(text):
+    """The HTML of a page with its title in a landmark of its own, and no header cell that heads nothing."""
+    logo = r'<div class="sidebar-primary-item">(?=\s*<a class="navbar-brand logo")'
+    text = re.sub(logo, '<div class="sidebar-primary-item" role="navigation" aria-label="Home">', text)
+    return re.sub(r"<th(?: [^>]*)?>\s*(?:<p></p>)?\s*</th>", "<td></td>", text)
 
 
 def without_field_aliases(app, what, name, member, skip, options):

@@ -96,8 +96,9 @@ PAPER = (
     + r"""
   dispatchEvent(new Event("beforeprint"));
   for (const motion of document.getAnimations()) motion.finish();
-  say("proof closed on paper", [...document.querySelectorAll("main .proof p")].filter(node => !visible(node))
-    .map(node => short(node.textContent)));
+  const called = node => /^\s*Proof/.test(node.closest("details")?.querySelector("summary").textContent);
+  say("proof closed on paper", [...document.querySelectorAll("main .proof p, main details p")]
+    .filter(node => !visible(node) && (node.closest(".proof") || called(node))).map(node => short(node.textContent)));
   say("solution open on paper", [...document.querySelectorAll("main .solution > :not(.admonition-title)")]
     .filter(node => visible(node) && node.getBoundingClientRect().height > 1)
     .map(node => short(node.parentElement.textContent)));
