@@ -169,6 +169,11 @@ def save(
         )
     if not isinstance(saved, Saved):
         raise TypeError(f"saved must be a Saved, got {type(saved).__name__}")
+    if (saved.certificate or {}).get("exact") is False:
+        raise ValueError(
+            "the certificate says that the set is not exact, and a file promises that "
+            "it is: finish the set, or keep its points as arrays (numpy.savez)"
+        )
     saved = saved._replace(classes=_texts(saved.classes))
     _check(saved)
     save_npz(path, _file_arrays(saved, map_arrays, path.name))

@@ -5,6 +5,7 @@ set is exact.
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from .arrays import (
@@ -327,6 +328,41 @@ def verify(
         uncertain=uncertain,
         distance=distance,
     )
+
+
+def feature_rounding(phi: Any, X_S: Array, Phi_S: Array, eps: float) -> float:
+    """Relative change of the features when the stored points move by their last bit.
+
+    The entries are moved by 4 eps, so that it shows also where phi adds something
+    larger to them, and with two sets of signs.
+
+    Parameters
+    ----------
+    phi : callable
+        Feature map, from (m, d) to (m, p).
+    X_S, Phi_S : array (m, d), array (m, p)
+        The points, and their features.
+    eps : float
+        Of the dtype that the points are stored in.
+
+    Notes
+    -----
+    Book: eq-recipe-certificate. The `rounding` of `certify` and `verify`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X_S, eps = np.array([[1.0], [3.0]]), 2.0**-52
+    >>> round(feature_rounding(lambda X: X**8, X_S, X_S**8, eps) / eps)
+    8
+    """
+    xp, rng = array_namespace(X_S), np.random.default_rng(0)
+    changes = []
+    for _ in range(2):
+        signs = rng.choice([-1.0, 1.0], size=tuple(X_S.shape))
+        signs = xp.asarray(signs, dtype=X_S.dtype, device=device(X_S))
+        changes.append(relative_error(phi(X_S * (1 + 4 * eps * signs)), Phi_S) / 4)
+    return max(changes)
 
 
 class Sensitivity(NamedTuple):

@@ -9,7 +9,7 @@ have, a certificate by `measure`. Nothing is returned that is not exact.
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from . import intercept as with_intercept
 from .arrays import (
@@ -26,7 +26,13 @@ from .arrays import (
 from .distill import features, labels, largest_lam, minimal_points
 from .gauge import orthonormal
 from .maps.base import OTHERWISE
-from .measure import Certificate, certify, relative_error, verify
+from .measure import (
+    Certificate,
+    certify,
+    feature_rounding,
+    relative_error,
+    verify,
+)
 from .nearest import nearest, nearest_given_labels
 
 
@@ -311,7 +317,7 @@ def _bearable_condition(phi, X_S, b, dtype):
     At least 1e3, or 1e2 in float32; None where the set has it already.
     """
     Phi_S, eps = phi(X_S), _eps(X_S, dtype)
-    rounding = max(eps, _feature_rounding(phi, X_S, Phi_S, eps))
+    rounding = max(eps, feature_rounding(phi, X_S, Phi_S, eps))
     limit = max(1e3 if eps < 1e-10 else 1e2, eps**0.5 / rounding)
     return limit if _trained_on(Phi_S, b)[0] > limit else None
 
@@ -414,7 +420,7 @@ def certified(
     """
     Phi_S, eps = phi(X_S), _eps(X_S, dtype)
     condition, t = _trained_on(Phi_S, b)
-    rounding = _feature_rounding(phi, X_S, Phi_S, eps)
+    rounding = feature_rounding(phi, X_S, Phi_S, eps)
     rounding = max(rounding, eps) + eps_of(W) * data_condition / condition
     if t.shape[0] and norm(W):  # and what the last bits of the labels do to W
         gain = number(array_namespace(t).max(1 / (t + lam_S / t)))
@@ -491,21 +497,6 @@ def _trained_on(Phi_S, b):
     t = xp.linalg.svdvals(with_intercept.contrasts(Phi_S))
     t = t[t > svd.rtol * size]
     return max(1.0, size / number(t[-1])) if t.shape[0] else 1.0, t
-
-
-def _feature_rounding(phi, X_S, Phi_S, eps):
-    """Relative change of the features for each eps of themselves that X_S moves by.
-
-    Its entries are moved by 4 eps, so that it shows also where phi adds something
-    larger to them, and with two sets of signs.
-    """
-    xp, rng = array_namespace(X_S), np.random.default_rng(0)
-    changes = []
-    for _ in range(2):
-        signs = rng.choice([-1.0, 1.0], size=tuple(X_S.shape))
-        signs = xp.asarray(signs, dtype=X_S.dtype, device=device(X_S))
-        changes.append(relative_error(phi(X_S * (1 + 4 * eps * signs)), Phi_S) / 4)
-    return max(changes)
 
 
 def _why_not_exact(found, lam_S):

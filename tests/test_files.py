@@ -25,6 +25,7 @@ from ddref import datasets, files, maps
 from ddref.estimator import DistilledRidge, DistilledRidgeClassifier
 from ddref.files import Saved
 from ddref.maps import fourier
+from ddref.measure import verify
 from ddref.tables import TableEncoder
 
 MAPS = {
@@ -335,6 +336,17 @@ def test_a_map_of_your_own_cannot_be_saved(tmp_path):
     with pytest.raises(TypeError, match="pass its features as X"):
         files.save(tmp_path / "set.npz", example(feature_map=maps.Chain([Mine()])))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_that_is_not_exact_is_not_written(tmp_path):
+    """Unfinished points of `nonsurjective.solve`, for instance, as they are or with their certificate."""
+    one = verify(np.eye(3), np.eye(3), 0.0, 2 * np.eye(3))
+    assert not one.exact
+    with pytest.raises(ValueError, match=r"the set is not exact, .* finish the set, or keep its points as arrays"):
+        files.save(tmp_path / "set.npz", example(certificate=files.numbers(one)))
+    files.save(tmp_path / "set.npz", example(certificate=files.numbers(one._replace(exact=True))))
+    with pytest.raises(TypeError, match="must be a Saved, got Certificate"):
+        files.save(tmp_path / "other.npz", one)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,7 @@ from ..arrays import (
     thin_svd,
     warn_dropped,
 )
-from ..measure import Certificate, tolerance
-from ..recipe import certified
+from ..measure import Certificate, feature_rounding, tolerance, verify
 from .count import generic_count
 from .layer import check_tensors
 from .linearised import Linearisation, with_free
@@ -233,8 +232,9 @@ def solved_set(
     """The points X with their labels and what they miss of ``W = Q C``."""
     residual = relative(fit.R @ C, W)
     Y_S = fit.Phi @ W.to(torch.float64) + lam_S * (fit.alpha @ C)
-    X_S, Y_S, W = X.to(W.dtype), Y_S.to(W.dtype), W.detach()
-    certificate = certified(phi, X_S, Y_S, lam_S, W)
+    X_S, Y_S, Phi_S = X.to(W.dtype), Y_S.to(W.dtype), fit.Phi.to(W.dtype)
+    rounding = feature_rounding(phi, X_S, Phi_S, eps_of(W))
+    certificate = verify(Phi_S, Y_S, lam_S, W.detach(), rounding=rounding)
     return SolvedSet(X_S, Y_S, lam_S, certificate, residual + dropped, steps)
 
 
