@@ -442,7 +442,7 @@ def _with_constant(D, taken, P, lam_S, beta, cut):
         h = within  # a combination of the outputs, to the last bit
     else:
         P = xp.concat([P, complement(P, of=h)], axis=1)
-    if relative(nu, ones) <= cut:  # 1 is among the labels, and D 1 what C makes of it
+    if relative(nu, ones) <= cut:  # 1 is a combination of the labels
         return D, taken, P
     taken = xp.concat([taken, nu / norm(nu)], axis=1)
     nu = nu / norm(nu) ** 2  # nu^T Y_S = 0, nu^T 1 = 1
