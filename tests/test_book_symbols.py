@@ -1,6 +1,7 @@
 """Symbols of the notation answer in formulas, each with its own meaning, in the chapters where it holds."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -51,6 +52,21 @@ def test_letters_that_change_their_meaning_have_that_of_the_chapter_and_none_whe
 def test_letters_said_to_hold_in_a_chapter_are_those_of_a_page_that_exists():
     chapters = {name for entry in book_symbols.symbols(NOTATION) for name in entry["chapters"] or []}
     assert all(any(page.startswith(name) for page in PAGES) for name in chapters)
+
+
+def formulas(page):
+    """All formulas of a chapter in one string."""
+    cells = json.loads((notebooks.ROOT / "chapters" / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return " ; ".join(map("".join, re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", text, flags=re.DOTALL)))
+
+
+def test_every_symbol_answers_on_a_page_that_writes_it():
+    written, said = {page: formulas(page) for page in PAGES}, {page: meanings(page) for page in PAGES}
+    for entry in book_symbols.symbols(NOTATION):
+        alone = r"(?<![A-Za-z\\])" + re.escape(entry["tex"]) + r"(?![A-Za-z_'])"
+        pages = [page for page in PAGES if said[page].get(entry["tex"]) == entry["is"]]
+        assert any(re.search(alone, written[page]) for page in pages), (entry, pages)
 
 
 FORMULAS = {

@@ -131,3 +131,13 @@ def test_what_readers_type_is_the_title_of_a_section(typed):
         all(word in re.findall(r"\w+", title) for word in typed.split())
         for title in titles
     )
+
+
+def test_links_to_words_of_the_glossary_lead_to_one_and_the_words_are_used():
+    block = re.search(r":::\{glossary\}\n(.*?)\n:::", PAGES["glossary.md"], re.DOTALL)[1]
+    words = set(re.findall(r"^(\S.*)$", block, re.MULTILINE))
+    rest = {name: text for name, text in PAGES.items() if name != "glossary.md"}
+    linked = {found for text in rest.values() for found in re.findall(r"\{term\}`(?:[^`<]*<)?([^`>]+)>?`", text)}
+    assert len(linked) > 10 and linked <= words
+    everything = " ".join(rest.values()).lower().replace("-", " ")
+    assert [word for word in words if word.lower().replace("-", " ") not in everything] == []

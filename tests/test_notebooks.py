@@ -357,6 +357,23 @@ def test_text_in_a_picture_is_removed_and_the_picture_is_not():
     assert (before == after).all()
 
 
+@pytest.mark.parametrize("alpha", [255, 200])
+def test_a_picture_loses_its_transparency_only_where_it_has_none_and_no_pixel_changes(alpha):
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, size=(40, 40, 4), dtype=np.uint8)
+    pixels[..., 3] = alpha
+    drawn = io.BytesIO()
+    Image.fromarray(pixels).save(drawn, format="png")
+    kept = notebooks.opaque_png(drawn.getvalue())
+    opened = Image.open(io.BytesIO(kept))
+    assert opened.mode == ("RGB" if alpha == 255 else "RGBA")
+    assert np.array_equal(np.asarray(opened.convert("RGBA")), pixels)
+
+
 def test_a_name_that_is_no_chapter_is_refused():
     with pytest.raises(SystemExit, match="no such notebook in chapters/: 99_nothing"):
         notebooks.find(["99_nothing"])
