@@ -361,7 +361,10 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     parts = json.loads((PHOTOGRAPHS.parent / "photographs.json").read_text(encoding="utf-8"))
     found = {(name, row["m"]): row for name in parts if name != "machine" for row in parts[name]["sets"]}
     wanted = {("fashion-50", 20), ("fashion-200", 73), ("mnist-200", 73)}
-    wanted |= {("cifar-400", 48), ("cifar-400-few", 48), ("cifar-400-axes", 20)}
+    wanted |= {("cifar-400", 48), ("cifar-400-few", 48), ("cifar-400-axes", 20), ("cifar-400-flips", 48)}
+    unfinished = found.pop(("cifar-400-inside", 48))  # within bounds, and said not to be exact
+    assert not unfinished["converged"] and 1e-4 < unfinished["residual"] < 1e-3 and 0 == unfinished["lowest"] < unfinished["highest"] == 1
+    assert round(100 * unfinished["accuracy"], 1) == 70.9 and 0 < unfinished["decisions_changed"] < 50
     assert {("cifar-100", m) for m in (12, 20, 60)} | wanted <= found.keys()
     for row in found.values():
         assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
@@ -373,6 +376,7 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     axes = found["cifar-400-axes", 20]
     assert round(100 * axes["accuracy"], 1) == 69.4 and parts["cifar-400-axes"]["p"] == 1_600
     assert round(100 * found["mnist-200", 73]["accuracy"], 1) == 98.0
+    assert round(100 * found["cifar-400-flips", 48]["accuracy"], 1) == 71.6
     for cifar in (parts["cifar-100"], parts["cifar-400"]):
         assert 3 < 100 * (cifar["accuracy"] - cifar["accuracy_with_filters_of_a_seed"]) < 4
     assert parts["fashion-50"]["accuracy_with_filters_of_a_seed"] >= parts["fashion-50"]["accuracy"]
@@ -393,9 +397,11 @@ def test_what_the_photographs_are_worth_elsewhere_is_what_chapter_16_tells():
         assert at["steps"] <= 2 * free[m]["steps"] and at["rms_change"] < 1.02 * free[m]["rms_change"]
         assert at["8 bits"]["accuracy"] > model - 0.005
     ways = uses["ways"]["ways"]
-    assert [name for name, at in ways.items() if at["converged"]] == ["products, preconditioned", "products in float32", "50 filters first"]
-    both = ways["50 filters first"]["computing_seconds"] + ways["50 filters first"]["first"]["computing_seconds"]
-    assert both > ways["products, preconditioned"]["computing_seconds"] > ways["products in float32"]["computing_seconds"]
+    others = {"50 filters first", "24 points first, merged", "60 points first, 12 of them"}
+    assert {name for name, at in ways.items() if at["converged"]} == {"products, preconditioned", "products in float32", *others}
+    plain = ways["products, preconditioned"]["computing_seconds"]
+    assert all(ways[name]["computing_seconds"] + ways[name]["first"]["computing_seconds"] > 0.8 * plain for name in others)
+    assert plain > ways["products in float32"]["computing_seconds"]
     assert round(100 * uses["flips"]["accuracy"], 1) == 62.6 and uses["flips"]["without"] == model
     assert uses["speed"]["one product"] < uses["speed"]["convolutions"] and uses["speed"]["difference"] < 1e-5
     last = uses["transfer"]["sets"][-1]
