@@ -280,9 +280,9 @@ def ways(room, say):
     half, first = close(phi, W, X_0, limit)
     starts = {"50 filters first": (first, half.X_S)}
     # sets of more points, not finished: merged in pairs, or some of their points as they are
-    more, first = close(room.phi, room.W, room.X[:24], limit, rtol=UNFINISHED)
+    more, first = close(room.phi, room.W, room.X[:24], limit, tol=UNFINISHED)
     starts["24 points first, merged"] = first, merged(more.X_S)
-    more, first = close(room.phi, room.W, room.X[:60], limit, rtol=UNFINISHED)
+    more, first = close(room.phi, room.W, room.X[:60], limit, tol=UNFINISHED)
     starts["60 points first, 12 of them"] = first, more.X_S[:12]
     for name, (first, X) in starts.items():
         _, second = close(room.phi, room.W, X, limit)
