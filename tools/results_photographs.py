@@ -254,6 +254,7 @@ def part(name, root, write, say):
         few = in_turn(data.y_test, SHOWN)
         keep(f"{source}-test", X=in_bytes(X_test[few]), y=data.y_test[few])
         keep(f"{source}-start", X=in_bytes(X[: PARTS["cifar-100"].sizes[-1]]), y=y[: PARTS["cifar-100"].sizes[-1]])
+    write(found)  # the model stands by itself, where a search is stopped
     for m in sizes:
         row = one_set(f"{name}-{m}", phi, W, G, X[:m], judge, limit, bounds, lambda *text, m=m: say(m, *text))
         found["sets"].append(row)
