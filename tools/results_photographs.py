@@ -39,6 +39,8 @@ class Part(NamedTuple):
     sizes: tuple[int, ...]  # numbers of points
     axes: int | None = None  # principal axes that the features are projected on
     seconds: int = 36_000  # that a set may take
+    flips: bool = False  # the mirror images are samples, too
+    bounds: tuple[float, float] | None = None  # of the pixels
 
 
 PARTS = {
@@ -49,8 +51,10 @@ PARTS = {
     "cifar-400": Part("cifar10", 50_000, 400, 100.0, (48,)),
     "cifar-400-few": Part("cifar10", 10_000, 400, 100.0, (48,)),
     "cifar-400-axes": Part("cifar10", 50_000, 400, 100.0, (20,), axes=1_600),
+    "cifar-400-inside": Part("cifar10", 50_000, 400, 100.0, (48,), bounds=(0.0, 1.0)),
+    "cifar-400-flips": Part("cifar10", 50_000, 400, 200.0, (48,), flips=True),
 }
-HOURS = {"cifar-400", "cifar-400-few", "cifar-400-axes"}  # measured only where they are named
+HOURS = {"cifar-400", "cifar-400-few", "cifar-400-axes", "cifar-400-inside", "cifar-400-flips"}  # measured only where they are named
 SHOWN_SETS = {"cifar-100", "cifar-400"}  # whose maps and sets are kept
 
 
@@ -89,6 +93,12 @@ def sums(phi, X, Y):
         G.addmm_(Phi.T, Phi)
         B.addmm_(Phi.T, targets)
     return total, G, B
+
+
+def mirrored(X, shape, Y):
+    """The images and their mirror images, with the targets of both: to the sums they only add."""
+    turned = X.view(-1, *shape).flip(dims=[3]).flatten(1)
+    return torch.cat([X, turned]), torch.cat([Y, Y])
 
 
 def trained(phi, X, Y, lam, axes=None):
@@ -156,7 +166,7 @@ def keep(name, **arrays):
     np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
 
 
-def solved(name, phi, W, X_0, judge, limit, say):
+def solved(name, phi, W, X_0, judge, limit, bounds, say):
     """`solve` from X_0, or from where a run was stopped; and how accuracy followed the residual."""
     partial, trail, damping, before = FOLDER / f"{name}.partial.npz", [], 4.0, 0.0
     X = X_0
@@ -174,21 +184,23 @@ def solved(name, phi, W, X_0, judge, limit, say):
         return seconds > limit
 
     start, computing = time.perf_counter(), time.process_time()
-    found = solve(phi, W, X, callback=callback, damping=damping)
+    found = solve(phi, W, X, callback=callback, damping=damping, bounds=bounds)
     times = {"seconds": before + time.perf_counter() - start, "computing_seconds_since_resumed": time.process_time() - computing}
     partial.unlink()
     return found, {**times, "steps": len(trail) - 1, "residuals_accuracies_changed": trail}
 
 
-def one_set(name, phi, W, G, X_0, judge, limit, say):
+def one_set(name, phi, W, G, X_0, judge, limit, bounds, say):
     """The figures of one set; its images are kept."""
-    found, run = solved(name, phi, W, X_0, judge, limit, say)
+    found, run = solved(name, phi, W, X_0, judge, limit, bounds, say)
     X_S, Phi_0 = found.X_S, phi(X_0)
     row = {"m": len(X_0), "residual": found.residual, "converged": found.converged, "condition": found.condition,
            "moved": measure.relative_error(X_S, X_0), "rms_change": float((X_S - X_0).square().mean().sqrt()),
            "lowest": float(X_S.min()), "highest": float(X_S.max()), "largest_label": float(found.Y_S.abs().max()),
            **judge(X_S, found.Y_S), **run}  # fmt: skip
     row["float32"] = judge.stored(X_S.float())
+    if bounds:
+        row["at_a_bound"] = float(((X_S <= bounds[0]) | (X_S >= bounds[1])).double().mean())
     for bits in (16, 8):
         whole, low, step = in_levels(X_S, bits)
         row[f"{bits} bits"] = judge.stored(low + step * whole)
@@ -220,19 +232,20 @@ def of_a_seed(shape, filters, X, Y, lam, X_test, y_test):
 
 def part(name, root, write, say):
     """A model, and sets of it; `write` is given the figures after each."""
-    source, n, filters, lam, sizes, axes, limit = PARTS[name]
+    source, n, filters, lam, sizes, axes, limit, flips, bounds = PARTS[name]
     data, described = load(source, root)
     chosen = in_turn(data.y_train, n)
     X, y, X_test = rows(data.X_train[chosen]), data.y_train[chosen], rows(data.X_test)
     k, (h, w) = len(data.class_names), data.X_train.shape[1:3]
     start = time.perf_counter()
     shape, Y = (X.shape[1] // (h * w), h, w), torch.from_numpy(datasets.one_hot(y)) - 1 / k
-    phi, W, G = trained(patch_features(shape, filters, seed=0, X=X), X, Y, lam, axes)
+    with_mirrored = mirrored(X, shape, Y) if flips else (X, Y)
+    phi, W, G = trained(patch_features(shape, filters, seed=0, X=X), *with_mirrored, lam, axes)
     seconds = time.perf_counter() - start
     judge = Judge(phi, W, X_test, data.y_test)
     d, p, r = phi.input_dim, phi.output_dim, int(torch.linalg.matrix_rank(W, rtol=1e-10))
     found = {"data": described, "images": n, "filters": filters, "p": p, "d": d, "rank": r, "count": generic_count(p, d, r),
-             "lam": lam, "seconds_of_the_model": seconds, "accuracy": judge.accuracy(W), "sets": []}  # fmt: skip
+             "lam": lam, "mirror_images": flips, "bounds": bounds, "seconds_of_the_model": seconds, "accuracy": judge.accuracy(W), "sets": []}  # fmt: skip
     say(found)
     if name in SHOWN_SETS:
         found["accuracy_with_filters_of_a_seed"] = of_a_seed(shape, filters, X, Y, lam, X_test, data.y_test)
@@ -241,8 +254,9 @@ def part(name, root, write, say):
         few = in_turn(data.y_test, SHOWN)
         keep(f"{source}-test", X=in_bytes(X_test[few]), y=data.y_test[few])
         keep(f"{source}-start", X=in_bytes(X[: PARTS["cifar-100"].sizes[-1]]), y=y[: PARTS["cifar-100"].sizes[-1]])
+    write(found)  # the model stands by itself, where a search is stopped
     for m in sizes:
-        row = one_set(f"{name}-{m}", phi, W, G, X[:m], judge, limit, lambda *text, m=m: say(m, *text))
+        row = one_set(f"{name}-{m}", phi, W, G, X[:m], judge, limit, bounds, lambda *text, m=m: say(m, *text))
         found["sets"].append(row)
         write(found)
 

@@ -28,6 +28,7 @@ from tools.results_photographs import (
     features,
     in_turn,
     load,
+    mirrored,
     rows,
     trained,
 )
@@ -37,6 +38,7 @@ CANDIDATES = 3_000  # images among which the greedy choice is made
 STEPS, RATE = 500, 0.01  # of KIP
 EPOCHS, TESTED = 200, 2_000  # of the small network: steps, and test images
 LIMIT = 150  # computing seconds of a search
+UNFINISHED = 0.1  # the residual at which a search that only gives a start is stopped
 
 
 class Room:
@@ -252,6 +254,17 @@ def narrower(room, filters):
     return room.model(Patches(phi.A[:, :filters], phi.b[:filters], **numbers))
 
 
+def merged(X):
+    """Half as many images: each time the two nearest that are left give their mean."""
+    left, means = list(range(len(X))), []
+    while left:
+        gaps = torch.cdist(X[left], X[left]).fill_diagonal_(torch.inf)
+        pair = [left[i] for i in divmod(int(gaps.argmin()), len(left))]
+        means.append(X[pair].mean(dim=0))
+        left = [i for i in left if i not in pair]
+    return torch.stack(means)
+
+
 def ways(room, say):
     """12 images and the 800 features, in several ways."""
     X_0, limit, found = room.X[:12], 120, {}
@@ -265,9 +278,16 @@ def ways(room, say):
         say(name, found[name])
     phi, W, _ = narrower(room, 50)
     half, first = close(phi, W, X_0, limit)
-    _, second = close(room.phi, room.W, half.X_S, limit)
-    found["50 filters first"] = {"first": first, **second}
-    say(found["50 filters first"])
+    starts = {"50 filters first": (first, half.X_S)}
+    # sets of more points, not finished: merged in pairs, or some of their points as they are
+    more, first = close(room.phi, room.W, room.X[:24], limit, tol=UNFINISHED)
+    starts["24 points first, merged"] = first, merged(more.X_S)
+    more, first = close(room.phi, room.W, room.X[:60], limit, tol=UNFINISHED)
+    starts["60 points first, 12 of them"] = first, more.X_S[:12]
+    for name, (first, X) in starts.items():
+        _, second = close(room.phi, room.W, X, limit)
+        found[name] = {"first": first, **second}
+        say(name, found[name])
     return {"m": 12, "seconds_allowed": limit, "ways": found}
 
 
@@ -276,9 +296,8 @@ def ways(room, say):
 
 def flips(room, say):
     """The model of the training images and of their mirror images: both only add to the sums."""
-    mirrored = room.X.view(-1, 3, 32, 32).flip(dims=[3]).flatten(1)
     phi = patch_features((3, 32, 32), PARTS["cifar-100"].filters, seed=0, X=room.X)
-    phi, W, _ = trained(phi, torch.cat([room.X, mirrored]), torch.cat([room.Y, room.Y]), room.lam)
+    phi, W, _ = trained(phi, *mirrored(room.X, (3, 32, 32), room.Y), room.lam)
     found = {"accuracy": Judge(phi, W, room.X_test, room.y_test).accuracy(W), "without": room.judge.accuracy(room.W)}
     say(found)
     return found
