@@ -184,7 +184,7 @@ def solved(name, phi, W, X_0, judge, limit, bounds, say):
         return seconds > limit
 
     start, computing = time.perf_counter(), time.process_time()
-    found = solve(phi, W, X, callback=callback, damping=damping, bounds=bounds)
+    found = solve(phi, W, X, callback=callback, damping=damping, bounds=bounds, unfinished=True)
     times = {"seconds": before + time.perf_counter() - start, "computing_seconds_since_resumed": time.process_time() - computing}
     partial.unlink()
     return found, {**times, "steps": len(trail) - 1, "residuals_accuracies_changed": trail}
@@ -194,7 +194,7 @@ def one_set(name, phi, W, G, X_0, judge, limit, bounds, say):
     """The figures of one set; its images are kept."""
     found, run = solved(name, phi, W, X_0, judge, limit, bounds, say)
     X_S, Phi_0 = found.X_S, phi(X_0)
-    row = {"m": len(X_0), "residual": found.residual, "converged": found.converged, "condition": found.condition,
+    row = {"m": len(X_0), "residual": found.residual, "converged": found.certificate.exact, "condition": found.certificate.condition,
            "moved": measure.relative_error(X_S, X_0), "rms_change": float((X_S - X_0).square().mean().sqrt()),
            "lowest": float(X_S.min()), "highest": float(X_S.max()), "largest_label": float(found.Y_S.abs().max()),
            **judge(X_S, found.Y_S), **run}  # fmt: skip

@@ -62,11 +62,11 @@ class Room:
 def close(phi, W, X_0, limit, **options):
     """`solve` in about so many computing seconds at most; the figures of the search."""
     start = time.process_time()
-    found = solve(phi, W, X_0, damping=4.0, callback=lambda at: time.process_time() - start > limit, **options)
+    found = solve(phi, W, X_0, damping=4.0, callback=lambda at: time.process_time() - start > limit, unfinished=True, **options)
     spent = time.process_time() - start
     moved = float((found.X_S - X_0).square().mean().sqrt())
-    return found, {"residual": found.residual, "converged": found.converged, "steps": found.steps, "computing_seconds": spent,
-                   "condition": found.condition, "rms_change": moved}  # fmt: skip
+    return found, {"residual": found.residual, "converged": found.certificate.exact, "steps": found.steps, "computing_seconds": spent,
+                   "condition": found.certificate.condition, "rms_change": moved}  # fmt: skip
 
 
 # -- accuracy against the number of images
