@@ -12,6 +12,7 @@ import sys
 import tarfile
 import warnings
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -344,7 +345,8 @@ def test_ctrl_c_while_a_file_is_read_is_one_line(tmp_path):
     X.flush()
     np.save(tmp_path / "y.npy", np.arange(400_000) % 7)
     line = [sys.executable, "-m", "ddref", "distill", "X.npy", "--targets", "y.npy", "--out", "o.npz"]
-    running = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell in the background has it ignored
+    running = subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
     for said in running.stderr:
         if "statistics" in said:
             break
