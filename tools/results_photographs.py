@@ -173,7 +173,7 @@ def solved(name, phi, W, X_0, judge, limit, bounds, say):
     if partial.exists():
         kept = np.load(partial)
         X, damping, before = torch.from_numpy(kept["X"]), float(kept["damping"]), float(kept["seconds"])
-        trail = json.loads(str(kept["trail"]))
+        trail = json.loads(str(kept["trail"]))[:-1]  # `solve` begins by telling where it stands
 
     def callback(at):
         judged = judge.stored(at.X_S)

@@ -108,22 +108,15 @@ def solved(
         if report is not None:
             report(f"moving {len(X_0)} points, step {progress.step}")
 
-    if b is None:
-        found = solve(phi, W, X_0, tol=1e-13, callback=told, unfinished=True)
-        return found.X_S, found.residual, found.steps
-    xp = array_namespace(W)
-    size = float(phi(X_0).std()) or 1.0
+    xp, features = array_namespace(W), phi
+    if b is not None:
+        size = float(phi(X_0).std()) or 1.0
+        W = xp.concat([W, 0 * W[:1, :]], axis=0)
 
-    def with_constant(X):
-        Phi = phi(X)
-        return xp.concat([Phi, size + 0 * Phi[:, :1]], axis=1)
+        def features(X):
+            Phi = phi(X)
+            return xp.concat([Phi, size + 0 * Phi[:, :1]], axis=1)
 
-    found = solve(
-        with_constant,
-        xp.concat([W, 0 * W[:1, :]], axis=0),
-        X_0,
-        tol=1e-13,
-        callback=told,
-        unfinished=True,
-    )
+    # judged by the estimator, with the intercept and scaling that it trains with
+    found = solve(features, W, X_0, tol=1e-13, callback=told, unfinished=True)
     return found.X_S, found.residual, found.steps

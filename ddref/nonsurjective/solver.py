@@ -238,9 +238,14 @@ def solved_set(
     return SolvedSet(X_S, Y_S, lam_S, certificate, residual + dropped, steps)
 
 
+def is_finished(found: SolvedSet, tol: float | None) -> bool:
+    """Whether the set is exact, or solved to the `tol` that was asked for."""
+    return found.certificate.exact or (tol is not None and found.residual <= tol)
+
+
 def finished(found: SolvedSet, tol: float | None) -> SolvedSet:
-    """The set where it is exact, or solved to the `tol` that was asked for."""
-    if found.certificate.exact or tol is not None and found.residual <= tol:
+    """The set, refused where it is not finished."""
+    if is_finished(found, tol):
         return found
     missed, allowed = found.certificate.relative_error, found.certificate.tolerance
     raise NoConvergence(

@@ -22,6 +22,7 @@ from .solver import (
     SolvedSet,
     column_basis,
     finished,
+    is_finished,
     solve,
     solved_set,
 )
@@ -101,7 +102,7 @@ def solve_twice(
 
     fit, steps = problem.first_fit(), 0
     best = solved_set(phi, W, C, X_1, fit, steps, dropped, lam_S)
-    if best.certificate.exact:
+    if is_finished(best, aim):
         return best
     dX = full_rank_direction(phi, Q, X_1, fit.Phi)
     for X_2, taken in moved_apart(phi, W, X_1, dX, fit.Phi, tol / 20):
@@ -110,7 +111,7 @@ def solve_twice(
         fit = problem.best_coefficients(phi(X).to(torch.float64))
         one = solved_set(phi, W, C, X, fit, steps, dropped, lam_S)
         best = one if one.residual < best.residual else best
-        if best.certificate.exact or best.residual <= tol and aim is not None:
+        if is_finished(best, aim):
             break
     return finished(best, aim)
 
