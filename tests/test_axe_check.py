@@ -11,7 +11,6 @@ PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Page
 <style>:root {{ color-scheme: light dark }} body {{ background: Canvas }}</style></head>
 <body><main><h1>Title</h1>{}</main></body></html>"""
 
-
 ROOT = Path(__file__).resolve().parent.parent
 WIDE = f"""<div class="bd-article"><p style="overflow-x: auto"><span style="white-space: nowrap">{"Text, " * 60}</span></p>
 <p style="overflow-x: auto">Short</p></div>"""

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import json
 import math
 import re
@@ -365,6 +366,9 @@ def test_every_measured_set_of_photographs_is_exact_and_changes_no_decision():
     unfinished = found.pop(("cifar-400-inside", 48))  # within bounds, and said not to be exact
     assert not unfinished["converged"] and 1e-4 < unfinished["residual"] < 1e-3 and 0 == unfinished["lowest"] < unfinished["highest"] == 1
     assert round(100 * unfinished["accuracy"], 1) == 70.9 and 0 < unfinished["decisions_changed"] < 50
+    late = [at[0] for at in unfinished["residuals_accuracies_changed"] if at[0] < 0.0102]
+    gains = [1 - after / before for before, after in itertools.pairwise(late) if after != before]  # it was told twice where resumed
+    assert 0.15 < min(gains) < max(gains) < 0.25 and 67 < unfinished["seconds"] / 60 < 69
     assert {("cifar-100", m) for m in (12, 20, 60)} | wanted <= found.keys()
     for row in found.values():
         assert row["converged"] and row["relative_error"] < 1e-10 and row["decisions_changed"] == 0
