@@ -206,3 +206,11 @@ def test_the_title_of_the_menu_is_a_landmark_and_header_cells_head_something():
     assert logo.count('role="navigation" aria-label="Home"') == 1 and logo.index("role=") < logo.index("logo")
     assert cells == '<tr><td></td>\n<td></td><th class="head"><p>n</p></th></tr>'
     assert book_extension.accessible(cells + "<p>th</p>") == cells + "<p>th</p>"
+
+
+def test_parameters_line_by_line_are_no_definitions_and_references_are_items_of_their_list():
+    lines = ['<dd><em class="sig-param">a</em>,</dd>\n', '<dd><em class="sig-param">b</em>,</dd>\n']
+    own = "<dl>\n<dt>term</dt>\n<dd>words</dd>\n</dl>"
+    found = book_extension.accessible(f"<dl>\n{''.join(lines)}</dl>{own}")
+    assert found == f'<div class="sig-lines">\n{"".join(lines).replace("dd>", "div>")}</div>{own}'
+    assert book_extension.accessible('<div class="citation" role="doc-biblioentry">') == '<div class="citation" role="listitem">'

@@ -265,7 +265,12 @@ def without_surplus(text, *, searches):
 
 
 def accessible(text):
-    """The HTML of a page with its title in a landmark of its own, and no header cell that heads nothing."""
+    """The HTML of a page with its title in a landmark of its own, no header cell that heads nothing, and lists that are some:
+    Sphinx writes the parameters of a function as definitions without a term, docutils references as no items of their list.
+    """
+    signature = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
+    text = signature.sub(lambda found: '<div class="sig-lines">\n' + found[1].replace("dd>", "div>") + "</div>", text)
+    text = text.replace('role="doc-biblioentry"', 'role="listitem"')
     logo = r'<div class="sidebar-primary-item">(?=\s*<a class="navbar-brand logo")'
     text = re.sub(logo, '<div class="sidebar-primary-item" role="navigation" aria-label="Home">', text)
     return re.sub(r"<th(?: [^>]*)?>\s*(?:<p></p>)?\s*</th>", "<td></td>", text)
