@@ -24,6 +24,7 @@ help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 book: $(STAMP) ## run the chapters that are stale and build the HTML; a warning is an error
+	$(PY) tools/listings.py
 	$(PY) tools/notebooks.py run
 	@rm -rf _build # from nothing each time: a warning of a cached page would not be repeated
 	$(VENV)/bin/jupyter-book build --warningiserror --keep-going --quiet .

@@ -1,4 +1,4 @@
-"""The directive `listing` shows functions whole, as they stand in the file (tools/book_extension.py)."""
+"""Listings show functions whole, as they stand in the file (tools/listings.py, tools/book_extension.py)."""
 
 import collections
 import re
@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from docutils import nodes
+from docutils.utils import new_document
 
 from ddref import copying
 from tools import notebooks
 
 sys.path.insert(0, str(notebooks.ROOT / "tools"))
 import book_extension  # noqa: E402  (Sphinx loads it under this name, too)
+import listings  # noqa: E402
 
 FILES = {
     "__init__.py": '__version__ = "1.0"\n',
@@ -86,30 +89,30 @@ def package(tmp_path, monkeypatch):
 
 
 def test_a_function_is_shown_whole_but_for_its_docstring(package):
-    text, name, file = book_extension.listed("ddref.plain.half")
+    text, name, file = listings.listed("ddref.plain.half")
     assert text == "def half(\n    x,  # a number\n):\n    # the equation\n    return x / 2"
     assert (name, file) == ("ddref.plain.half", "ddref/plain.py")
 
 
 def test_a_private_helper_and_a_method_are_shown_too(package):
-    assert book_extension.listed("ddref.plain._helper")[0] == "def _helper(x):\n    return x  # kept"
-    text, name, file = book_extension.listed("ddref.maps.linear.Linear.size")
+    assert listings.listed("ddref.plain._helper")[0] == "def _helper(x):\n    return x  # kept"
+    text, name, file = listings.listed("ddref.maps.linear.Linear.size")
     assert text == "@property\ndef size(self):\n    return train(self.A)"
     assert file == "ddref/maps/linear.py"
 
 
 def test_a_class_loses_every_docstring_in_it(package):
-    assert '"""' not in book_extension.listed("ddref.maps.linear.Linear")[0]
+    assert '"""' not in listings.listed("ddref.maps.linear.Linear")[0]
 
 
 @pytest.mark.parametrize("name", ["ddref.maps.Linear.size", "maps.Linear.size"])
 def test_names_that_a_folder_hands_on_are_found_in_its_files(package, name):
-    assert book_extension.listed(name)[1] == "ddref.maps.linear.Linear.size"
+    assert listings.listed(name)[1] == "ddref.maps.linear.Linear.size"
 
 
 def test_in_a_folder_a_name_is_the_function_rather_than_its_file(package):
-    assert book_extension.listed("ddref.maps.train")[1] == "ddref.maps.train.train"
-    assert book_extension.listed("ddref.maps.train.train")[1] == "ddref.maps.train.train"
+    assert listings.listed("ddref.maps.train")[1] == "ddref.maps.train.train"
+    assert listings.listed("ddref.maps.train.train")[1] == "ddref.maps.train.train"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,7 @@ def test_in_a_folder_a_name_is_the_function_rather_than_its_file(package):
 )
 def test_a_wrong_name_is_refused(package, name):
     with pytest.raises(LookupError):
-        book_extension.listed(name)
+        listings.listed(name)
 
 
 def test_the_reference_may_have_it_by_its_file_or_by_its_folder(package):
@@ -214,3 +217,17 @@ def test_parameters_line_by_line_are_no_definitions_and_references_are_items_of_
     found = book_extension.accessible(f"<dl>\n{''.join(lines)}</dl>{own}")
     assert found == f'<div class="sig-lines">\n{"".join(lines).replace("dd>", "div>")}</div>{own}'
     assert book_extension.accessible('<div class="citation" role="doc-biblioentry">') == '<div class="citation" role="listitem">'
+
+
+def test_the_folded_code_of_a_picture_stands_below_it_and_other_code_stays():
+    def cell(tag, *outputs):
+        return nodes.container("", nodes.literal_block(text="code"), *outputs, classes=["cell", tag])
+
+    picture, printed = nodes.container("", nodes.image(uri="x.png")), nodes.paragraph(text="printed")
+    document = new_document("page")
+    document += [cell("tag_hide-input", picture), cell("tag_hide-input", printed), cell("tag_hide-cell", picture.deepcopy())]
+    document += [cell("tag_hide-input"), cell("cell_shown", picture.deepcopy())]
+    book_extension.pictures_first(None, document, "page")
+    firsts = [cell.children[0].tagname for cell in document.children]
+    assert firsts == ["container", "literal_block", "literal_block", "literal_block", "literal_block"]
+    assert document.children[0].children[1].astext() == "code"

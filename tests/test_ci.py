@@ -13,6 +13,9 @@ import pytest
 
 from tools import pages_check
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import listings  # noqa: E402  (it is run as a script)
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -125,8 +128,9 @@ It is.
 A picture, {numref}`fig-x`.
 ```
 
-:::{listing} ddref.krr.fit
-:::
+```python
+# ddref.krr.fit
+```
 """
 OTHER = '# Another page\n\n(more)=\n## More\n\n<a href="index.html#more">raw HTML</a>\n\n```{bibliography}\n```\n'
 FAULTS = {
@@ -140,7 +144,8 @@ FAULTS = {
     "image": ("![x](nothing.png)", "image file not readable: nothing.png"),
     "figure": ("```{figure} nothing.png\nx\n```", "image file not readable: nothing.png"),
     "download": ("{download}`nothing.zip`", "download file not readable: .*nothing.zip"),
-    "listing": (":::{listing} ddref.krr.nothing\n:::", "ddref.krr defines no nothing"),
+    "listing": ("```python\n# ddref.krr.nothing\n```", "ddref.krr defines no nothing"),
+    "old_listing": ("```python\n# ddref.krr.fit\nreturn 1\n```", "ddref.krr.fit is another in the package"),
     "fragment": (":::{literalinclude} ../ddref/nothing.py\n:::", "nothing.py' not found"),
     "role": ("{nothing}`x`", 'role "nothing"'),
     "directive": (":::{nothing} x\n:::", "directive type: 'nothing'"),
@@ -174,7 +179,7 @@ def book(clone):
 
 def test_a_book_with_a_fault_is_not_built_and_every_fault_is_named(book):
     faulty = {f"fault_{name}": f"# Fault\n\n{text}\n" for name, (text, _) in FAULTS.items()}
-    status, said, _ = book(index=GOOD, page=OTHER, **faulty)
+    status, said, _ = book(index=listings.written(GOOD), page=OTHER, **faulty)
     assert status != 0
     warnings = [line for line in said.splitlines() if "WARNING" in line]
     for name, (_, words) in FAULTS.items():
@@ -184,7 +189,7 @@ def test_a_book_with_a_fault_is_not_built_and_every_fault_is_named(book):
 
 
 def test_a_good_book_is_built_and_raw_html_that_leads_nowhere_is_found_in_its_pages(book, clone):
-    status, said, _ = book(index=GOOD, page=OTHER)
+    status, said, _ = book(index=listings.written(GOOD), page=OTHER)
     assert status == 0, said
     pages = pages_check.Site(clone.folder / "_build" / "html")
     faults = {path.name: pages.broken(path) for path in pages.pages}

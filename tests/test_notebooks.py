@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+import sys
 import tomllib
 
 import nbformat
@@ -10,6 +11,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import notebooks
+
+sys.path.insert(0, str(notebooks.ROOT / "tools"))
+import listings  # noqa: E402  (it is run as a script)
 
 CHAPTERS = notebooks.find()
 PYPROJECT = tomllib.loads((notebooks.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -99,24 +103,23 @@ def test_the_chapter_was_saved_by_the_tool(chapter):
     assert nbformat.writes(notebooks.tidy(notebooks.read(chapter)), version=4) + "\n" == saved
 
 
-def listings(notebook):
-    """The numbers of functions that a chapter shows whole, and of fragments of package code."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    whole = re.findall(r"^[:`]{3,}\{listing\}(.*)$", text, re.MULTILINE)
-    fragments = re.findall(r"^[:`]{3,}\{literalinclude\} *\S*ddref/", text, re.MULTILINE)
-    return sum(len(names.split()) for names in whole), len(fragments)
+def test_the_chapter_shows_the_package_as_it_is(chapter):
+    for cell in notebooks.read(chapter).cells:
+        assert listings.written(cell.source) == cell.source, f"python tools/listings.py {chapter.stem}"
+    assert "{literalinclude}" not in chapter.read_text(encoding="utf-8")  # functions are shown whole
 
 
-def test_four_in_five_listings_are_whole_functions():
-    counts = [listings(notebooks.read(path)) for path in CHAPTERS]
-    whole, fragments = map(sum, zip(*counts, strict=True))
-    assert whole >= 4 * fragments, f"{whole} whole functions, {fragments} fragments"
-
-
-def test_whole_functions_and_fragments_are_counted():
-    shown = ":::{listing} ddref.krr.path ddref.krr.fit\n:::\n```{listing} ddref.krr.fit\n```\n"
-    part = ":::{literalinclude} ../ddref/krr.py\n:pyobject: fit\n:::\n"
-    assert listings(new_notebook(cells=[new_markdown_cell(shown + part)])) == (3, 1)
+def test_listings_are_written_anew_and_nothing_else_is(tmp_path):
+    others = "Text.\n\n```python\nddref.krr.fit\n```\n\n```\n# ddref.krr.fit\n```\n"
+    shown = "```python\n# ddref.arrays.larger_root\n{}```\n"
+    path = tmp_path / "01_x.ipynb"
+    cells = [new_markdown_cell(others + shown.format("") + shown.format("x = 1\n")), new_code_cell("# ddref.krr.fit")]
+    nbformat.write(new_notebook(cells=cells), path)
+    assert listings.write([path]) == 1 and listings.write([path]) == 0
+    markdown, code = notebooks.read(path).cells
+    source, _, _ = listings.listed("ddref.arrays.larger_root")
+    assert source.startswith("def larger_root(") and code.source == "# ddref.krr.fit"
+    assert markdown.source == others + 2 * shown.format(source + "\n")
 
 
 def test_the_chapter_keeps_the_habits_of_the_book(chapter):

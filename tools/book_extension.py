@@ -1,24 +1,20 @@
-"""The directive `listing`, the map above each title and small repairs; `_config.yml` loads this as an extension.
+"""What stands below listings, the map above each title and small repairs; `_config.yml` loads this as an extension.
 
-    :::{listing} ddref.krr.path ddref.krr.gram
-    :::
-
-shows functions, methods or private helpers of the package whole, as they stand in the file, without their
-docstrings. Below each is a link to its entry in the reference, and the function with all it needs, written
-by `ddref.copying` as one file: a button puts it into the clipboard, a link downloads it.
+A block of Python that begins with the name of a function, `# ddref.krr.path`, shows it whole (tools/listings.py).
+Below each is a link to its entry in the reference, and the function with all it needs, written by
+`ddref.copying` as one file: a button puts it into the clipboard, a link downloads it.
 """
 
 import ast
 import html
 import re
-import textwrap
 from pathlib import Path
 
 import yaml
 from docutils import nodes
+from listings import find, listed
 from sphinx import addnodes
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
 from ddref import copying
 
@@ -26,40 +22,6 @@ COPIES = "_static/copies"  # folder of the files to download, in the built book
 WIDGETS = {"ddref-playground": "playground", "tag_scrub": "scrub"}  # a class, and the .js and .css of _vendor/book/ for it
 
 # -- the listing
-
-
-def listed(name):
-    """The source of the function, method or class `name` without its docstrings, its full name and its file."""
-    source, path = copying.locate(name)
-    node = find(source, path)
-    hidden = {line for inner in ast.walk(node) for line in docstring_lines(inner, source.lines)}
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    shown = [source.lines[i - 1] for i in range(first, node.end_lineno + 1) if i not in hidden]
-    file = source.path.relative_to(copying.PACKAGE.parent).as_posix()
-    return textwrap.dedent("\n".join(shown)), ".".join([source.name, *path]), file
-
-
-def find(source, path):
-    """The function, method or class at `path`, a list of names, in a file."""
-    node, body = None, list(source.here.values())
-    for part in path:
-        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        node = next((n for n in body if isinstance(n, defined) and n.name == part), None)
-        if node is None:
-            raise LookupError(f"{source.name} defines no {'.'.join(path)}")
-        body = node.body
-    return node
-
-
-def docstring_lines(node, lines):
-    """The numbers of the lines of a docstring and of empty lines after it."""
-    documented = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    if not documented or ast.get_docstring(node, clean=False) is None:
-        return set()
-    end = node.body[0].end_lineno
-    while end < node.end_lineno and not lines[end].strip():
-        end += 1
-    return set(range(node.body[0].lineno, end + 1))
 
 
 def is_public(full_name):
@@ -70,41 +32,43 @@ class listing_links(nodes.Inline, nodes.Element):
     """The buttons under a listing: the function with all it needs, as one file."""
 
 
-class Listing(SphinxDirective):
-    required_arguments = 1
-    final_argument_whitespace = True
+def with_listing_lines(app, document):
+    """Below each listing of a page: its name and the buttons. One that is not the package's code fails the build."""
+    for block in list(document.findall(nodes.literal_block)):
+        name, _, text = block.astext().partition("\n")
+        if block.get("language") == "python" and (found := re.fullmatch(r"# (ddref(?:\.\w+)+)", name)):
+            with_listing_line(app.env, block, found[1], text)
 
-    def run(self):
-        return [node for name in self.arguments[0].split() for node in self.show(name)]
 
-    def show(self, name):
-        try:
-            text, full_name, file = listed(name)
-        except LookupError as error:
-            message = f"listing: {error}"
-            logging.getLogger(__name__).warning(message, location=self.get_location())
-            return []
-        self.env.note_dependency(str(copying.PACKAGE.parent / file))
-        code = nodes.literal_block(text, text, language="python", classes=["listing"])
-        self.set_source_info(code)
-        line = nodes.paragraph(classes=["listing-line"])
-        line += self.link(name, full_name, file)
-        if is_public(full_name) and (copy := one_file(full_name)):
-            line += listing_links(name=copy[0], text=copy[1])
-            self.env.metadata[self.env.docname].setdefault("ddref_copies", {})[copy[0]] = copy[1]
-        return [code, line]
+def with_listing_line(env, block, name, text):
+    try:
+        source, full_name, file = listed(name)
+    except LookupError as error:
+        logging.getLogger(__name__).warning(f"listing: {error}", location=block)
+        return
+    if text.rstrip("\n") != source:
+        message = f"listing: {name} is another in the package; python tools/listings.py writes it anew"
+        logging.getLogger(__name__).warning(message, location=block)
+    env.note_dependency(str(copying.PACKAGE.parent / file))
+    code = nodes.literal_block(source, source, language="python", classes=["listing"])
+    line = nodes.paragraph(classes=["listing-line"])
+    code.source, code.line = line.source, line.line = block.source, block.line
+    line += link(env, name, full_name, file)
+    if is_public(full_name) and (copy := one_file(full_name)):
+        line += listing_links(name=copy[0], text=copy[1])
+        env.metadata[env.docname].setdefault("ddref_copies", {})[copy[0]] = copy[1]
+    block.replace_self([code, line])
 
-    def link(self, name, full_name, file):
-        """The name of what is shown: a link to its entry in the reference, where it has one."""
-        if not is_public(full_name):
-            short = full_name.removeprefix(file.removesuffix(".py").replace("/", ".") + ".")
-            return nodes.inline("", "", nodes.literal("", short), nodes.Text(f" of {file}"))
-        link = addnodes.pending_xref(
-            "", nodes.literal("", name), refdomain="py", reftype="obj", reftarget=name,
-            refexplicit=True, refwarn=False, refdoc=self.env.docname,
-        )  # fmt: skip
-        self.set_source_info(link)
-        return link
+
+def link(env, name, full_name, file):
+    """The name of what is shown: a link to its entry in the reference, where it has one."""
+    if not is_public(full_name):
+        short = full_name.removeprefix(file.removesuffix(".py").replace("/", ".") + ".")
+        return nodes.inline("", "", nodes.literal("", short), nodes.Text(f" of {file}"))
+    return addnodes.pending_xref(
+        "", nodes.literal("", name), refdomain="py", reftype="obj", reftarget=name,
+        refexplicit=True, refwarn=False, refdoc=env.docname,
+    )  # fmt: skip
 
 
 def one_file(full_name):
@@ -225,6 +189,14 @@ def link_to(number, page, current, titles):
 # -- repairs
 
 
+def pictures_first(app, document, docname):
+    """The code of a picture, where it is folded, stands below the picture and not above it."""
+    for cell in document.findall(nodes.container):
+        folded = "tag_hide-input" in cell["classes"] and len(cell.children) > 1
+        if folded and any(output.next_node(nodes.image) for output in cell.children[1:]):
+            cell.children = [*cell.children[1:], cell.children[0]]
+
+
 def without_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of sphinx-thebe, which Jupyter Book always loads.
 
@@ -315,7 +287,8 @@ def role(label):
 def setup(app):
     hidden = (leave_out, None)
     app.add_node(listing_links, html=(visit_listing_links, None), latex=hidden, text=hidden, man=hidden)
-    app.add_directive("listing", Listing)
+    app.connect("doctree-read", with_listing_lines)
+    app.connect("doctree-resolved", pictures_first)
     app.connect("missing-reference", written_elsewhere)
     app.connect("build-finished", write_copies)
     app.connect("build-finished", lighter)
