@@ -7,7 +7,7 @@ OLDEST ?= .venv-oldest
 # Tests of the book and its tools, which are built with the pinned versions only.
 BOOK_TESTS = test_axe_check.py test_book_extension.py test_book_symbols.py test_ci.py test_exercise_answers.py test_exercises.py \
     test_function_links.py test_layout.py test_mutants.py test_notebooks.py test_page_heads.py test_pages_check.py test_playground.py \
-    test_results.py test_search_sections.py test_set_up.py
+    test_print_book.py test_results.py test_search_sections.py test_set_up.py
 
 # Every command uses this clone, and one BLAS thread a process.
 export PYTHONPATH := $(CURDIR)
@@ -57,7 +57,6 @@ axe: $(STAMP) ## ask axe-core whether every built page is accessible, light and 
 	$(PY) -m tools.axe_check _build/html
 
 pdf: $(STAMP) ## print the built book as one PDF, _build/ddref.pdf
-	$(PY) -m pip install --quiet pypdf==7.1.1 # which nothing else needs
 	$(PY) -m tools.print_book _build/html _build/ddref.pdf
 
 lab: $(STAMP) ## open JupyterLab on the chapters

@@ -198,3 +198,11 @@ def test_the_slider_shows_a_frame_and_its_sentence_at_a_time(tmp_path):
             "['img', '.scrub-view'].map(name => document.querySelector(name).offsetHeight)"
         )
         assert sizes[0] == sizes[1]  # all frames
+        for _ in range(2):  # a browser says so before it prints, and may twice
+            window.evaluate("dispatchEvent(new Event('beforeprint'))")
+        on_paper = window.locator(".scrub-paper > div")
+        assert on_paper.all_inner_texts() == [*said[:2], "three: λS"] and not window.locator("pre").is_visible()
+        assert [frame.locator("img").is_visible() for frame in on_paper.all()] == [True] * 3
+        assert not window.locator(".scrub-view").is_visible()
+        window.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert on_paper.count() == 0

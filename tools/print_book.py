@@ -2,8 +2,8 @@
 
     python -m tools.print_book [_build/html] [_build/ddref.pdf]
 
-Headless Chromium prints each page as it prints from the browser: proofs open, solutions closed. pypdf joins them
-(`make pdf` installs it, nothing else needs it). Addresses of other pages lead to the book on the web.
+Headless Chromium prints each page as it prints from the browser: proofs open, solutions closed. pypdf joins them.
+Addresses of other pages lead to the book on the web.
 """
 
 import argparse
@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 
 import yaml
+from pypdf import PdfReader, PdfWriter
 
 from tools.pages_check import PREPARE_IMAGES, TYPESET, open_window, opened_browser
 
 ROOT = Path(__file__).resolve().parent.parent
 MARGIN = {"top": "18mm", "bottom": "20mm", "left": "16mm", "right": "16mm"}
 SCALE = 0.78  # letters of 9.4 points, code of 7.6
+WINDOW = (round((210 - 2 * 16) / 25.4 * 96 / SCALE), 1123)  # pixels: as wide as the paper between its margins
 WAIT = 180_000  # milliseconds for one page
 FRONT = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><style>
 body {{ font-family: "DejaVu Sans", sans-serif; font-size: 10.5pt; }} h1 {{ margin: 35% 0 1em; font-size: 26pt; }}
@@ -29,8 +31,9 @@ NUMBERS = """<!DOCTYPE html><html><head><meta charset="utf-8"><style>@page {{ si
 p {{ height: 297mm; box-sizing: border-box; padding-top: 282mm; margin: 0; text-align: center; break-after: page;
 font: 9pt "DejaVu Sans", sans-serif; }}</style></head><body>{}</body></html>"""
 
-# What _static/print.js does when a browser prints, which headless Chromium does not say.
+# What a browser says before it prints, said while the page can still be waited for.
 OPENED = """() => {
+  dispatchEvent(new Event("resize")); // which tables are too wide for the paper
   dispatchEvent(new Event("beforeprint"));
   for (const motion of document.getAnimations()) motion.finish();
 }"""
@@ -59,10 +62,12 @@ def contents(toc):
 def print_page(window, root, name, base):
     """Title and PDF of one page of the book."""
     page = window[0]
+    page.emulate_media(media="screen")
     page.goto((root / f"{name}.html").as_uri(), wait_until="load")
     page.evaluate(TYPESET)
     page.evaluate(PREPARE_IMAGES)
     page.evaluate(ADDRESSES, [f"{root.as_uri()}/", base, Path(name).name])
+    page.emulate_media(media="print")
     page.evaluate(OPENED)
     title = page.title().partition(" — ")[0]
     return title, page.pdf(format="A4", margin=MARGIN, scale=SCALE, outline=True, tagged=False)
@@ -89,8 +94,6 @@ def starts_of(counts, before):
 
 
 def main(arguments=None):
-    from pypdf import PdfReader, PdfWriter
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", nargs="?", default="_build/html", type=Path, help="folder of the built HTML")
     parser.add_argument("pdf", nargs="?", default="_build/ddref.pdf", type=Path, help="where to write")
@@ -106,7 +109,7 @@ def main(arguments=None):
         raise SystemExit(f"no page to print in {root}; build the book first (make book)")
 
     with opened_browser() as browser:
-        window = open_window(browser, (794, 1123), root)
+        window = open_window(browser, WINDOW, root)
         window[0].set_default_timeout(WAIT)
         printed = []
         for name, caption in chosen:

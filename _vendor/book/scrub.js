@@ -1,8 +1,11 @@
 /* A figure with a slider (ddref.book.scrub): a cell with the tag `scrub` has a picture with its frames below each
-   other, and has printed a sentence for each. Without this script both are shown whole. */
+   other, and has printed a sentence for each. Without this script both are shown whole; on paper the frames stand in two columns, each above its sentence. */
 (() => {
   "use strict";
   const made = (tag, className) => Object.assign(document.createElement(tag), {className});
+
+  const words = (sentence) => sentence.split(/(?=_S\b)/).flatMap((part, i) =>
+    i ? [Object.assign(made("sub", ""), {textContent: "S"}), part.slice(2)] : [part]);
 
   function start(cell) {
     const image = cell.querySelector("img"), printed = cell.querySelector(".output.stream");
@@ -23,10 +26,24 @@
     };
     const show = () => {
       image.style.transform = `translateY(${-100 * input.value / n}%)`;
-      text.replaceChildren(...said[input.value].split(/(?=_S\b)/).flatMap((part, i) =>
-        i ? [Object.assign(made("sub", ""), {textContent: "S"}), part.slice(2)] : [part]));
+      text.replaceChildren(...words(said[input.value]));
       input.setAttribute("aria-valuetext", said[input.value]);
     };
+    const frame = (sentence, i) => {
+      const box = made("div", ""), window = made("div", ""), copy = image.cloneNode();
+      window.style.aspectRatio = view.style.aspectRatio;
+      copy.style.transform = `translateY(${-100 * i / n}%)`;
+      window.append(copy);
+      box.append(window, made("p", ""));
+      box.lastChild.append(...words(sentence));
+      return box;
+    };
+    const paper = made("div", "scrub-paper");
+    addEventListener("beforeprint", () => {
+      paper.replaceChildren(...said.map(frame));
+      view.before(paper);
+    });
+    addEventListener("afterprint", () => paper.remove());
     image.loading = "eager";
     image.complete ? resize() : image.addEventListener("load", resize);
     input.addEventListener("input", show);
