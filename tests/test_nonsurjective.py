@@ -446,6 +446,27 @@ def test_with_many_features_sets_are_exact_with_and_without_a_matrix_for_all_poi
             assert_exact(solve(one, W, X_0), phi, W)
 
 
+@pytest.mark.parametrize("many", [10**9, 0])
+def test_the_matrix_for_all_points_is_formed_anew_where_it_has_become_a_poor_guess(many, monkeypatch):
+    """After a step that took many products, and then at the points of the step."""
+    phi, W, X_0 = instance(4, 6, 20, 3, 12)
+    monkeypatch.setattr(systems, "DENSE", 10)
+    monkeypatch.setattr(systems, "MANY_PRODUCTS", many)
+    problem = nonsurjective.solver.Problem(phi, torch.linalg.svd(W, full_matrices=False)[0], X_0, None)
+    fit, X = problem.first_fit(), X_0 + 0.1
+    first = problem.system(X_0, fit)
+    assert problem.system(X, fit).typical is first.typical  # nothing was solved: no guess was poor
+    first = problem.system(X_0, fit)
+    first.solve(3.0, 1e-9)
+    second = problem.system(X, problem.fit(X))
+    assert first.products > 0 and (second.typical is first.typical) == (many > 0)
+    K = (second.typical.V * second.typical.e) @ second.typical.V.T
+    at = X_0 if many else X
+    J = torch.autograd.functional.jacobian(lambda x: phi(x[None])[0], at[0])
+    every = [torch.autograd.functional.jacobian(lambda x: phi(x[None])[0], x) for x in linearised.spread(at)]
+    assert error(K, sum(J @ J.T for J in every) / len(every)) < 1e-12 < error(K, J @ J.T)
+
+
 def test_a_search_goes_on_where_it_was_stopped():
     """From the points and the damping that the callback was given, to the last bit."""
     phi, W, X_0 = instance(4, 6, 20, 3, 12)

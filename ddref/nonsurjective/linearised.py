@@ -28,7 +28,7 @@ from .layer import OneLayer, as_layer
 
 STORED = 2**28  # entries of the Jacobians of all points up to which they are kept
 AT_ONCE = 2**26  # entries of a temporary array
-TYPICAL = 3  # points whose J_s J_s^T stand for those of all
+TYPICAL = 10  # points whose J_s J_s^T stand for those of all
 LARGEST = 2**13  # features up to which that matrix is formed and decomposed
 BLUR = 3.0  # kinks are smoothed over so many times the last change of the arguments
 

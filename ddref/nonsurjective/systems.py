@@ -29,11 +29,12 @@ DENSE = (
 CHEAPER = 30.0  # see `System`
 MOST_PRODUCTS = 2000  # of one solution by conjugate gradients
 FEWER_PRODUCTS = 400  # of one of `Projected`: the next step gains more than the rest
+MANY_PRODUCTS = 150  # after a step that took so many, K is formed at the points anew
 
 
 class Typical(NamedTuple):
-    """K = V diag(e) V^T (p, p), the mean of J_s J_s^T over a few points; without
-    columns where it is not formed.
+    """K = V diag(e) V^T (p, p), the mean of J_s J_s^T over some points; without columns
+    where it is not formed.
     """
 
     V: Array
@@ -167,7 +168,7 @@ class Products(System):
         missed = norm(self.R) / math.sqrt(self.R.shape[1])
         accuracy = min(1e-2, max(missed, 0.05 * needed))
         mu = damping * self.mean
-        z = conjugate_gradients(
+        z, _ = conjugate_gradients(
             lambda Z: self.push(*self.pull(Z)) + mu * Z,
             self.R,
             accuracy,
@@ -198,11 +199,12 @@ class Projected(System):
         dX = J^T z ,   (P J J^T P + mu) z = R ,   P = 1 - Vh^T Vh ,
 
     by conjugate gradients, preconditioned by ``(alpha^T alpha) kron K + mu``, where K
-    (p, p) stands for the J_s J_s^T of all points and of all steps.
+    (p, p) stands for the J_s J_s^T of all points, and of steps before this one, too.
     """
 
     def __init__(self, at: LinearisedMap, fit: Fit, typical: Typical) -> None:
         self.typical = typical
+        self.products = 0  # of the last solution: many where K has become a poor guess
         super().__init__(at, fit)
 
     def _prepare(self) -> None:
@@ -225,7 +227,7 @@ class Projected(System):
         missed = norm(self.R) / math.sqrt(self.R.shape[1])
         accuracy = max(1e-8, min(0.3, max(2 * missed, 0.05 * needed)))
         mu = damping * self.mean
-        z = conjugate_gradients(
+        z, self.products = conjugate_gradients(
             lambda Z: self.push(*self.pull(Z)) + mu * Z,
             self.outside(self.R),
             accuracy,
@@ -266,7 +268,7 @@ class Systems:
 
     def __init__(self, method: str | None) -> None:
         self.method = method
-        self.typical: Typical | None = None  # of the first step, for all of them
+        self.last: Projected | None = None  # its K is kept while it serves
 
     def at(self, at: LinearisedMap, fit: Fit, d: int) -> System:
         """The system of a step from points at which the map is linearised."""
@@ -278,9 +280,10 @@ class Systems:
             if isinstance(at, ProductsAt) or sizes[method] > DENSE:
                 method = "products"
         if method == "products" and (isinstance(at, ProductsAt) or p > DENSE):
-            if self.typical is None:
-                self.typical = typical_of(at)
-            return Projected(at, fit, self.typical)
+            last = self.last
+            anew = last is None or last.products > MANY_PRODUCTS
+            self.last = Projected(at, fit, typical_of(at) if anew else last.typical)
+            return self.last
         return SYSTEMS[method](at, fit)
 
 
@@ -299,16 +302,19 @@ def conjugate_gradients(
     accuracy: float,
     precondition: Callable[[Array], Array],
     most: int = MOST_PRODUCTS,
-) -> Array:
+) -> tuple[Array, int]:
     """z with ``||right - apply(z)|| <= accuracy ||right||``, for a positive definite
-    `apply`; less accurate where rounding or the number of products ends it.
+    `apply`; less accurate where rounding or the number of products ends it. And that
+    number.
     """
     z = torch.zeros_like(right)
     residual = right.clone()
     y = precondition(residual)
     direction = y
     energy = float((residual * y).sum())
-    for _ in range(most):
+    products = 0
+    while products < most:
+        products += 1
         image = apply(direction)
         curvature = float((direction * image).sum())
         if not curvature > 0:  # rounding
@@ -321,4 +327,4 @@ def conjugate_gradients(
         y = precondition(residual)
         before, energy = energy, float((residual * y).sum())
         direction = y + (energy / before) * direction
-    return z
+    return z, products
