@@ -54,8 +54,9 @@ PARTS = {
     "cifar-400-twenty": Part("cifar10", 50_000, 400, 100.0, (20,)),
     "cifar-400-inside": Part("cifar10", 50_000, 400, 100.0, (48,), bounds=(0.0, 1.0)),
     "cifar-400-flips": Part("cifar10", 50_000, 400, 200.0, (48,), flips=True),
+    "cifar-800-flips": Part("cifar10", 50_000, 800, 200.0, (100,), flips=True),
 }
-HOURS = {name for name in PARTS if name.startswith("cifar-400")}  # measured only where they are named
+HOURS = {name for name in PARTS if name.startswith(("cifar-400", "cifar-800"))}  # measured only where they are named
 SHOWN_SETS = {"cifar-100", "cifar-400"}  # whose maps and sets are kept
 
 
