@@ -156,6 +156,13 @@ def test_stored_sets_err_by_no_more_than_the_identity_says_and_ten_points_as_pre
             assert abs(row["expected"] / row["relative_error"] - 1) < limit, row
 
 
+def test_the_published_set_of_750_points_is_as_ill_conditioned_as_chapter_4_says():
+    stored = json.loads((tables.ROOT / "results" / "realistic.json").read_text(encoding="utf-8"))
+    (row,) = [row["published_predictions"] for row in stored["mnist"]["table"] if row["points"] == 750]
+    assert f"{row['condition']:.0e}" == "1e+07" and f"{row['relative_error']:.1e}" == "1.2e-10"
+    assert row["relative_error"] < row["tolerance"]  # so it counts as exact
+
+
 # -- the ways that are compared
 
 
@@ -436,6 +443,8 @@ def test_private_releases_reached_the_figures_that_the_book_tells():
     means = {row["epsilon"]: 100 * statistics.fmean(row["accuracy"]) for row in part["private"]}
     assert [round(means[epsilon], 1) for epsilon in (0.1, 1.0, 10.0)] == [84.6, 92.0, 94.2]
     assert all(len(row["accuracy"]) == 5 for row in part["private"]) and round(100 * part["without"], 1) == 94.9
+    clipped = [stored[name]["fourier"]["784"]["clipped"] for name in ("mnist", "fashion-mnist")]
+    assert abs(clipped[0] - 1 / 2) < 0.02 and abs(clipped[1] - 2 / 3) < 0.02  # half of the rows, and two thirds
     flattered = {row["epsilon"]: statistics.fmean(row["accuracy"]) for row in part["output_perturbation"]}
     assert round(100 * flattered[1.0], 1) == 84.8
     for name in ("mnist", "fashion-mnist"):
