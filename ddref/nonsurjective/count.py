@@ -1,5 +1,5 @@
 """How many points an exact set needs for almost every model, and how many are enough
-for smooth layers. No PyTorch.
+for tanh and cosine layers. No PyTorch.
 """
 
 from ..arrays import check_count
@@ -58,8 +58,8 @@ def generic_count(p: int, d: int, r: int, *, homogeneous: bool = False) -> int:
 
 
 def smooth_count(p: int, d: int, r: int) -> int:
-    """At how many points almost every smooth layer has a derivative of full rank: the
-    least ``m >= r`` with ``m + floor(m / r) d >= p``.
+    """At how many points almost every tanh or cosine layer has a derivative of full
+    rank: the least ``m >= r`` with ``m + floor(m / r) d >= p``.
 
     With so many points an open set of models of rank r has exact sets, and with twice
     as many *every* model has; `solve_twice` finds them. Where twice this is more than

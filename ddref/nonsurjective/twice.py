@@ -45,8 +45,8 @@ def solve_twice(
     """An exact set of 2 m points for *every* model of rank r, m of them the given ones,
     wherever the derivative of the models by points and coefficients has rank r p.
 
-    Almost every smooth layer has it from `smooth_count` points on. The m points `X_1`
-    serve all models alike; the others start beside them.
+    Almost every tanh or cosine layer has it from `smooth_count` points on. The m points
+    `X_1` serve all models alike; the others start beside them.
 
     Parameters
     ----------
@@ -170,9 +170,10 @@ def full_rank_direction(
         enough = smooth_count(p, d, r)
         raise ValueError(
             f"the derivative at X_1 has rank {rank}, not r p = {r * p}: twice {m} "
-            "points need not be enough for every model. Almost every smooth layer has "
-            f"the rank from {enough} points on, ReLU may not: take more points ({p} "
-            "with independent features always do), or look for a set with solve"
+            "points need not be enough for every model. Almost every tanh or cosine "
+            f"layer has the rank from {enough} points on, ReLU may not: take more "
+            f"points ({p} with independent features always do), or look for a set with "
+            "solve"
         )
     return dX
 
