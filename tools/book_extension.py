@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
-from listings import find, listed
+from listings import NAMED, find, listed
 from sphinx import addnodes
 from sphinx.util import logging
 
@@ -35,9 +35,9 @@ class listing_links(nodes.Inline, nodes.Element):
 def with_listing_lines(app, document):
     """Below each listing of a page: its name and the buttons. One that is not the package's code fails the build."""
     for block in list(document.findall(nodes.literal_block)):
-        name, _, text = block.astext().partition("\n")
-        if block.get("language") == "python" and (found := re.fullmatch(r"# (ddref(?:\.\w+)+)", name)):
-            with_listing_line(app.env, block, found[1], text)
+        text = block.astext() + "\n"  # a block of the name alone, too, is a listing, and an old one
+        if block.get("language") == "python" and (found := re.match(NAMED, text)):
+            with_listing_line(app.env, block, found[1], text[found.end() :])
 
 
 def with_listing_line(env, block, name, text):

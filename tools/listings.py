@@ -22,7 +22,8 @@ import notebooks
 
 from ddref import copying
 
-BLOCK = re.compile(r"^```python\n# (ddref(?:\.\w+)+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = r"# (ddref(?:\.\w+)+)\n"  # the first line of a block
+BLOCK = re.compile(rf"^```python\n{NAMED}(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def written(text):

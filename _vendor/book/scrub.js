@@ -1,5 +1,6 @@
 /* A figure with a slider (ddref.book.scrub): a cell with the tag `scrub` has a picture with its frames below each
-   other, and has printed a sentence for each. Without this script both are shown whole; on paper the frames stand in two columns, each above its sentence. */
+   other, and has printed a sentence for each. Without this script both are shown whole; on paper the frames stand in two columns, each above its
+   sentence. */
 (() => {
   "use strict";
   const made = (tag, className) => Object.assign(document.createElement(tag), {className});
