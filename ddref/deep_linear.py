@@ -568,10 +568,12 @@ def _why_not(wrong, Y_S, taken, model, beta):
             "sum to zero; project the labels onto the rows of W (Y_S W^+ W)"
         )
     elif taken.shape[1] == r_Y:
+        row = "a row that makes 1 independent"
+        among = relative(model.C @ g - h, h) <= model.cut  # the constant is an output
+        row += ", with mean 1 of all y . W^+ h" if among else " ([I; 0])"
         why = (
             "(a) 1 = Y_S a, so each row y needs y . W^+ h = 1 (Phi_S h = 1 for all "
-            f"inputs), not {low:.4g} to {high:.4g}; divide it by that, or add a row "
-            "that makes 1 independent ([I; 0])"
+            f"inputs), not {low:.4g} to {high:.4g}; divide it by that, or add {row}"
         )
     else:
         why = (

@@ -398,6 +398,13 @@ def test_where_the_constant_is_an_output_the_mean_label_must_lie_on_the_hyperpla
     assert float(re.search(r"not (\S+);", str(refused.value))[1]) == pytest.approx(mean, rel=1e-12)
     assert_exact(deep_linear.points(W, T, b, Y_S=Y_S / mean), W, T, b)
     assert_exact(deep_linear.points(W, T, b), W, T, b)
+    given = np.eye(K) * 2.0  # 1 is a combination of them, and a row that makes it independent is no way out by itself
+    with pytest.raises(ValueError, match=r"\(a\) .* or add a row that makes 1 independent, with mean 1 of all y . W\^\+ h, or"):
+        deep_linear.points(W, T, b, Y_S=given)
+    with pytest.raises(ValueError, match=r"\(c\) "):
+        deep_linear.points(W, T, b, Y_S=np.vstack([given, np.zeros(K)]))
+    last = ((K + 1 - (given @ g).sum()) * g / (g**2).sum()).T
+    assert_exact(deep_linear.points(W, T, b, Y_S=np.vstack([given, last])), W, T, b)
     aside = trained(rng, T, b, 1)
     aside *= np.linalg.norm(constant(T, b)) / np.linalg.norm(aside)
     with pytest.raises(ValueError, match=r"\(c\) h = W g up to \d(\.\d)?e-09 "):  # an output, as far as float64 can tell
