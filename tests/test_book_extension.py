@@ -231,3 +231,14 @@ def test_the_folded_code_of_a_picture_stands_below_it_and_other_code_stays():
     firsts = [cell.children[0].tagname for cell in document.children]
     assert firsts == ["container", "literal_block", "literal_block", "literal_block", "literal_block"]
     assert document.children[0].children[1].astext() == "code"
+
+
+def test_a_formula_stays_on_a_line_with_the_marks_around_it():
+    document = new_document("page")
+    paragraph = nodes.paragraph("", "", nodes.Text("Let ("), nodes.math("", "a"), nodes.Text("), "), nodes.math("", "b"))
+    paragraph += [nodes.Text(" and "), nodes.math("", "c"), nodes.emphasis("", "", nodes.math("", "d"), nodes.Text("."))]
+    document += paragraph
+    text = document.astext()
+    book_extension.with_their_stops(None, document, "page")
+    assert document.astext() == text
+    assert [kept.astext() for kept in document.findall(nodes.inline)] == ["(a),", "d."]

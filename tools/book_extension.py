@@ -197,6 +197,22 @@ def pictures_first(app, document, docname):
             cell.children = [*cell.children[1:], cell.children[0]]
 
 
+def with_their_stops(app, document, docname):
+    """Keep a formula on one line with the bracket before it and the full stop after it: browsers break there."""
+    for formula in list(document.findall(nodes.math)):
+        parent, at = formula.parent, formula.parent.index(formula)
+        before, after = (parent[i] if 0 <= i < len(parent) else None for i in (at - 1, at + 1))
+        opening = re.search(r"[(\[]*$", before)[0] if isinstance(before, nodes.Text) else ""
+        closing = re.match(r"[.,;:!?)\]]*", after)[0] if isinstance(after, nodes.Text) else ""
+        if opening or closing:
+            kept = nodes.inline("", opening, formula, nodes.Text(closing), classes=["kept"])
+            parent[at] = kept
+            if opening:
+                parent[at - 1] = nodes.Text(before[: -len(opening)])
+            if closing:
+                parent[at + 1] = nodes.Text(after[len(closing) :])
+
+
 def without_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of sphinx-thebe, which Jupyter Book always loads.
 
@@ -289,6 +305,7 @@ def setup(app):
     app.add_node(listing_links, html=(visit_listing_links, None), latex=hidden, text=hidden, man=hidden)
     app.connect("doctree-read", with_listing_lines)
     app.connect("doctree-resolved", pictures_first)
+    app.connect("doctree-resolved", with_their_stops)
     app.connect("missing-reference", written_elsewhere)
     app.connect("build-finished", write_copies)
     app.connect("build-finished", lighter)
