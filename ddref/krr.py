@@ -85,10 +85,10 @@ def regularized_pinv(Phi: Array, lam: float, *, rtol: float | None = None) -> Ar
 def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Array:
     """Model `W` (p, k) of kernel ridge regression with features `Phi` and targets `Y`.
 
-    Chooses the way by shape: the SVD when ``lam = 0`` or the system is small, else the
-    primal system ``(Phi^T Phi + lam I_p) W = Phi^T Y`` when p <= n, else the dual one
-    with ``W = Phi^T alpha``; the SVD again where `lam` does not outweigh what rounding
-    has done to the Gram matrix.
+    Chooses the way by shape: the SVD when ``lam = 0``, `rtol` is given or the system is
+    small, else the primal system ``(Phi^T Phi + lam I_p) W = Phi^T Y`` when p <= n,
+    else the dual one with ``W = Phi^T alpha``; the SVD again where `lam` does not
+    outweigh what rounding has done to the Gram matrix.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Array
     lam : float
         Regularisation, added to the diagonal as given: not scaled by n.
     rtol : float, optional
-        For the SVD: singular values up to `rtol` times the largest count as zero.
+        Singular values up to `rtol` times the largest count as zero, at any `lam`.
         Default: max(shape) * eps at ``lam = 0``, nothing at ``lam > 0``.
 
     Returns
@@ -130,11 +130,11 @@ def fit(Phi: Array, Y: Array, lam: float, *, rtol: float | None = None) -> Array
     check_shapes(Phi=(Phi, "np"), Y=(Y, "nk"))
     lam = check_lam(lam)
     n, p = Phi.shape
-    if lam == 0 or n * p <= SMALL:
+    if lam == 0 or rtol is not None or n * p <= SMALL:
         return _from_data(Phi, Y, lam, rtol)
     W = _primal(Phi, Y, lam) if p <= n else _dual(Phi, Y, lam)
     if W is None:  # lam is below what rounding did to the Gram matrix
-        W = _from_data(_float64(Phi), _float64(Y), lam, rtol)
+        W = _from_data(_float64(Phi), _float64(Y), lam, None)
     return xp.astype(W, Phi.dtype)
 
 
@@ -142,7 +142,8 @@ def fit_dual(K: Array, Y: Array, lam: float) -> Array:
     """Coefficients `alpha` (n, k) of the dual problem ``(K + lam I) alpha = Y``.
 
     The model is ``x -> sum_i K(x, x_i) alpha_i``; with explicit features ``W = Phi^T
-    alpha``. At ``lam = 0`` the coefficients of least norm.
+    alpha``. At ``lam = 0`` the coefficients of least norm: eigenvalues of `K` up to n *
+    eps times the largest count as zero where `lam` does not outweigh rounding.
 
     Parameters
     ----------
@@ -152,9 +153,6 @@ def fit_dual(K: Array, Y: Array, lam: float) -> Array:
         Targets.
     lam : float
         Regularisation, added to the diagonal as given.
-    rtol : float, optional
-        Rank cutoff relative to the largest singular value (here: eigenvalue) of `K`.
-        Default: n * eps.
 
     Returns
     -------
@@ -318,7 +316,7 @@ def _primal(Phi: Array, Y: Array, lam: float) -> Array | None:
     if lam > eigenvalue_rounding(G):
         return solve_definite(G, B, lam)
     spectrum = from_gram(G, B)  # keeps small columns beside large ones
-    # up to 25 columns LAPACK gives every singular value its own digits
+    # of more than 25 columns LAPACK knows singular values to eps of the largest only
     blurred = G.shape[0] > 25 and lam < 1e6 * spectrum.cut
     return None if blurred or spectrum.lost else models(spectrum, [lam])[0, :, :]
 

@@ -379,6 +379,19 @@ def test_at_lam_above_zero_nothing_is_cut_but_what_rtol_asks_for():
     assert krr.regularized_pinv(Phi, 0.0, rtol=1e-20)[1, 1] == pytest.approx(1e17)
 
 
+@pytest.mark.parametrize("shape", [(9, 4), (4, 9)])
+def test_a_cutoff_is_heeded_at_every_size_of_the_system(rng, monkeypatch, shape):
+    U, V = (np.linalg.qr(rng.normal(size=(n, 4)))[0] for n in shape)
+    Phi, Y, lam = (U * [1.0, 0.5, 1e-3, 1e-3]) @ V.T, rng.normal(size=(shape[0], 2)), 1e-8
+    cut = V[:, :2] @ ((U[:, :2].T @ Y) * (np.array([1.0, 0.5]) / np.array([1.0 + lam, 0.25 + lam]))[:, None])
+    for small in (krr.SMALL, 0):
+        monkeypatch.setattr(krr, "SMALL", small)
+        assert error(krr.fit(Phi, Y, lam, rtol=1e-2), cut) < 1e-10
+        assert error(krr.fit(Phi, Y, lam), naive_primal(Phi, Y, lam)) < 1e-6  # without it nothing is cut
+        with pytest.raises(ValueError, match="rtol = -1.0"):
+            krr.fit(Phi, Y, lam, rtol=-1)
+
+
 @pytest.mark.parametrize("dtype, bits", [("float64", 26), ("float32", 11.5)])
 def test_columns_are_scaled_where_their_sizes_differ_by_more_than_an_svd_keeps(monkeypatch, dtype, bits):
     called = watched(monkeypatch, "_from_scaled_columns")
