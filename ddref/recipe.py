@@ -89,8 +89,9 @@ def distill(
     Y_S : array (m, k), optional
         Labels wanted, for instance one-hot rows; without an intercept.
     lam_S : float, optional
-        Regularisation to train on the set with. None: 1e-3 times the largest times the
-        smallest singular value that training meets, which every solver bears.
+        Regularisation to train on the set with. None: 1e-3 times the product of the
+        largest and the smallest nonzero singular value that training meets, which every
+        solver bears.
     intercept : array (1, k) or (k,), optional
         b of the model ``phi W + b``, which training on the set then has, too,
         unpenalised. Default: False, no intercept.

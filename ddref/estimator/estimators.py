@@ -130,10 +130,10 @@ class Distiller(BaseEstimator):
         largest of the best values is taken; then all samples count.
     lam_s : float, optional
         Regularisation to train on the distilled set with. Default: 1e-3 times the
-        largest times the smallest singular value of the centred distilled features:
-        scikit-learn's `Ridge` is accurate then, and labels stay close to the model's
-        predictions. With 0 they are the predictions; train with `LinearRegression`
-        then.
+        product of the largest and the smallest nonzero singular value of the centred
+        distilled features: scikit-learn's `Ridge` is accurate then, and labels stay
+        close to the model's predictions. With 0 they are the predictions; train with
+        `LinearRegression` then.
     init : {"real", "noise", "orthonormal"} or array (m, d)
         What the points are near to: samples, drawn evenly over classes or targets;
         Gaussian noise; nothing, the best conditioned set; or rows of your own, in units
