@@ -532,8 +532,11 @@
         `λ_S = ${short(lamS)}. Dashed: the borders on the left.${dragged() ? " Drag a point." : ""}`);
       rich(said, text);
       said.className = `pg-said pg-${kind}`;
-      clearTimeout(waiting); // a voice reads where the hand rests
-      waiting = setTimeout(() => { heard.textContent = plain(text); }, 500);
+      clearTimeout(waiting); // a voice reads where the hand rests, and who reads on finds the sentence once
+      waiting = setTimeout(() => {
+        heard.textContent = plain(text);
+        waiting = setTimeout(() => { heard.textContent = ""; }, 5000);
+      }, 500);
       if (details.open) code.textContent = python(state, found);
       root.playground = {state, found, draw, python: () => python(state, found)};
     }
