@@ -108,8 +108,8 @@ def errors(K_SS: Array, F_S: Array, squared_norm: float) -> Array:
     """Relative errors of the first 0, 1, ..., m points with their best labels, from one
     Cholesky factor.
 
-    With ``K_SS = L L^T`` in the order of the points and ``u = L^-1 F_S``, the first j
-    points leave ``||f||^2 - ||u_1||^2 - ... - ||u_j||^2`` of the squared norm: u holds
+    With ``K_SS = L L^T`` in the order of the points and ``q = L^-1 F_S``, the first j
+    points leave ``||f||^2 - ||q_1||^2 - ... - ||q_j||^2`` of the squared norm: q holds
     the coordinates of f in the Newton basis.
 
     Parameters
