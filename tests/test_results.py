@@ -163,6 +163,14 @@ def test_the_published_set_of_750_points_is_as_ill_conditioned_as_chapter_4_says
     assert row["relative_error"] < row["tolerance"]  # so it counts as exact
 
 
+def test_the_network_of_seed_0_chose_another_lambda_for_chapter_15_as_chapter_11_says():
+    here = json.loads((tables.ROOT / "results" / "kip.json").read_text(encoding="utf-8"))["mnist"]["network"]
+    there = json.loads((tables.ROOT / "results" / "tables.json").read_text(encoding="utf-8"))["mnist"]["network"]["runs"]
+    (one,) = [run for run in there if (run["weights"], run["seed"]) == ("orthogonal", 0)]
+    assert math.isclose(here["closed_form"]["lam"], 1e-6) and round(one["lam"]) == 316
+    assert f"{one['accuracy']:.1%}" == "93.6%"
+
+
 # -- the ways that are compared
 
 
