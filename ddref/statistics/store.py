@@ -101,8 +101,8 @@ def accumulate_shards(
         call the data are read again, which is far quicker than summing them; a shard
         whose data have changed is summed anew, with a warning. Default: nowhere.
     run : str
-        What else the shards are made of: the feature map. Files that were saved for
-        something else are refused.
+        A name for what else the shards are made of, the feature map: another map
+        needs another name. Files that were saved under another name are refused.
     processes : Processes, optional
         Default: this one alone.
     bar : bool
