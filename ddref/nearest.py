@@ -244,7 +244,8 @@ def nearest_pseudoinverse(
     signs : sequence of +1 and -1, optional
         The root for each non-zero singular value of D, as in `distill.features`;
         default all +1. Singular values of `Phi_0` up to ``sqrt(lam_S)`` lie on the
-        smaller root: with all of them there, all -1 comes much nearer.
+        smaller root: with all of them there, all -1 comes much nearer, unless the
+        points are few.
 
     Returns
     -------
