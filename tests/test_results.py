@@ -19,7 +19,7 @@ from tools import results_page
 from tools import results_tables as tables
 
 FILES = sorted((tables.ROOT / "results").glob("*.json"))
-STORED = json.loads((tables.ROOT / "results" / "tables.json").read_text(encoding="utf-8"))
+STORED = results_page.read("tables")
 PARTS = [(name, kind) for name in tables.NAMES for kind in tables.MAPS if kind in STORED.get(name, {})]
 IDS = ["-".join(part) for part in PARTS]
 MACHINE = {"processor", "cores", "blas_threads", "system", "python", "numpy", "scikit-learn", "ddref"}
@@ -144,7 +144,7 @@ def test_sums_over_bytes_stay_exact_for_the_largest_pixels_and_many_rows():
 
 def test_stored_sets_err_by_no_more_than_the_identity_says_and_ten_points_as_predicted():
     """Chapter 4: labels from what is stored; 2 % in 8 bits and 13 % in 16 bits."""
-    stored = json.loads((tables.ROOT / "results" / "realistic.json").read_text(encoding="utf-8"))
+    stored = results_page.read("realistic")
     for name in ("mnist", "fashion-mnist"):
         rows = stored[name]["storage"]
         again = [row for row in rows if row["labels"] == "computed again"]
@@ -157,16 +157,15 @@ def test_stored_sets_err_by_no_more_than_the_identity_says_and_ten_points_as_pre
 
 
 def test_the_published_set_of_750_points_is_as_ill_conditioned_as_chapter_4_says():
-    stored = json.loads((tables.ROOT / "results" / "realistic.json").read_text(encoding="utf-8"))
+    stored = results_page.read("realistic")
     (row,) = [row["published_predictions"] for row in stored["mnist"]["table"] if row["points"] == 750]
     assert f"{row['condition']:.0e}" == "1e+07" and f"{row['relative_error']:.1e}" == "1.2e-10"
     assert row["relative_error"] < row["tolerance"]  # so it counts as exact
 
 
 def test_the_network_of_seed_0_chose_another_lambda_for_chapter_15_as_chapter_11_says():
-    here = json.loads((tables.ROOT / "results" / "kip.json").read_text(encoding="utf-8"))["mnist"]["network"]
-    there = json.loads((tables.ROOT / "results" / "tables.json").read_text(encoding="utf-8"))["mnist"]["network"]["runs"]
-    (one,) = [run for run in there if (run["weights"], run["seed"]) == ("orthogonal", 0)]
+    here = results_page.read("kip")["mnist"]["network"]
+    (one,) = [run for run in STORED["mnist"]["network"]["runs"] if (run["weights"], run["seed"]) == ("orthogonal", 0)]
     assert math.isclose(here["closed_form"]["lam"], 1e-6) and round(one["lam"]) == 316
     assert f"{one['accuracy']:.1%}" == "93.6%"
 
@@ -300,7 +299,7 @@ def test_a_result_that_is_no_number_is_refused():
 
 
 def test_every_surjective_set_on_full_data_is_exact():
-    stored = json.loads((tables.ROOT / "results" / "surjective.json").read_text(encoding="utf-8"))
+    stored = results_page.read("surjective")
     limit = {("gaussian", 3): 1e-6}  # the published weights, three layers deep; 1e-8 everywhere else
     for name, depths in (("mnist", {1, 2, 3}), ("fashion-mnist", {1}), ("cifar10", {1})):
         rows = stored[name]["network"] + stored[name]["fourier"]
@@ -318,7 +317,7 @@ def test_every_surjective_set_on_full_data_is_exact():
 
 
 def test_the_solver_reached_its_figures():
-    stored = json.loads((tables.ROOT / "results" / "nonsurjective.json").read_text(encoding="utf-8"))
+    stored = results_page.read("nonsurjective")
     models = [one for one in stored["transition"]["sets"] if one["activation"] == "tanh"]
     above = [rate > 0 for one in models if 1 <= one["m"] - one["count"] < 2 for rate in one["success_rates"]]
     below = [residual for one in models if one["m"] <= one["count"] - 1 for residual in one["best_residuals"]]
@@ -446,7 +445,7 @@ def test_the_photographs_are_small_files():
 
 
 def test_private_releases_reached_the_figures_that_the_book_tells():
-    stored = json.loads((tables.ROOT / "results" / "privacy_release.json").read_text(encoding="utf-8"))
+    stored = results_page.read("privacy_release")
     part = stored["mnist"]["fourier"]["784"]
     means = {row["epsilon"]: 100 * statistics.fmean(row["accuracy"]) for row in part["private"]}
     assert [round(means[epsilon], 1) for epsilon in (0.1, 1.0, 10.0)] == [84.6, 92.0, 94.2]
