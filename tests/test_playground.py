@@ -215,6 +215,15 @@ def test_a_sample_is_dragged_by_mouse_and_by_keys_and_the_set_stays_exact(window
 
 
 @pytest.mark.slow
+def test_a_voice_is_told_the_verdict_and_finds_it_once_when_it_reads_on(window):
+    _, text = set_to(window)
+    window.wait_for_function("document.querySelector('.pg-heard').textContent !== ''")
+    heard = window.evaluate("document.querySelector('.pg-heard').textContent")
+    assert heard and heard.split()[:3] == text.split()[:3]
+    window.wait_for_function("document.querySelector('.pg-heard').textContent === ''", timeout=10_000)
+
+
+@pytest.mark.slow  # a browser
 def test_fingers_find_targets_of_44_pixels_and_every_control_has_a_name(window):
     set_to(window)
     sizes = window.evaluate(
