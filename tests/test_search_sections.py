@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from docutils import nodes
@@ -56,6 +57,20 @@ ASK = """async () => {
     Search.makeSearchSummary(await (await fetch(`./${page}.html`)).text(), terms, anchor).textContent;
   return [results.map(result => result.slice(0, 4)), await said(results[1]), await said(results[0])];
 }"""
+
+
+def test_a_build_that_writes_one_page_anew_keeps_the_sections_of_the_others(tmp_path):
+    (tmp_path / "_static").mkdir()
+
+    def built(found_docs, **sections):
+        app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path, ddref_sections=sections)
+        app.env = SimpleNamespace(found_docs=found_docs)
+        search_sections.write_script(app, None)
+        return search_sections.written(tmp_path / "_static" / search_sections.SCRIPT)
+
+    first = built({"a", "b", "c"}, a=[["x", "A", "old"]], b=[["y", "B", "; words"]], c=[["z", "C", "gone"]])
+    assert set(first) == {"a", "b", "c"}
+    assert built({"a", "b"}, a=[["x", "A", "new"]]) == {"a": [["x", "A", "new"]], "b": [["y", "B", "; words"]]}
 
 
 @pytest.mark.slow  # a browser

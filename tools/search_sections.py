@@ -9,6 +9,7 @@ from page_heads import words_of
 from sphinx import addnodes
 
 SCRIPT = "search_sections.js"
+BEGIN = "const sections = "
 LEFT_OUT = (nodes.math_block, nodes.raw, nodes.image, nodes.comment, nodes.target)
 BY_THEMSELVES = (nodes.section, addnodes.desc)
 
@@ -51,9 +52,19 @@ def remember(app, pagename, templatename, context, doctree):
 def write_script(app, error):
     if error or app.builder.format != "html":
         return
-    data = json.dumps(app.ddref_sections, ensure_ascii=False, separators=(",", ":"))
+    path = Path(app.outdir, "_static", SCRIPT)
+    sections = {page: found for page, found in written(path).items() if page in app.env.found_docs} | app.ddref_sections
+    data = json.dumps(sections, ensure_ascii=False, separators=(",", ":"))
     script = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    Path(app.outdir, "_static", SCRIPT).write_text(f"const sections = {data};\n{script}", encoding="utf-8")
+    path.write_text(f"{BEGIN}{data};\n{script}", encoding="utf-8")
+
+
+def written(path):
+    """The sections in the script of the last build: this one has those of the pages that it wrote anew."""
+    if not path.exists():
+        return {}
+    line = path.read_text(encoding="utf-8").partition("\n")[0]
+    return json.loads(line.removeprefix(BEGIN).removesuffix(";"))
 
 
 def setup(app):
